@@ -1,0 +1,24 @@
+//! What a record is: kinds, ids, limits, the file format, and how events change what is known. Pure: no I/O.
+//!
+//! A record is one immutable markdown file. A [`Draft`] is what somebody asks to be written; [`Draft::finish`] is the only
+//! way from a draft to a [`Record`], and it rejects whatever is out of range with the field, the value and the limit.
+//! Everything that changes later is an event, itself a record; [`fold`] computes the present state from both.
+
+mod draft;
+pub mod field;
+mod fold;
+mod front_matter;
+mod id;
+mod json;
+mod kind;
+mod time;
+mod trailer;
+
+pub use draft::{Draft, typed_value};
+pub use fold::{Folded, Lifecycle, PRIOR_WEIGHT, fold, live_events};
+pub use front_matter::Record;
+pub use id::Id;
+pub use json::{json_of_toml, toml_of_json};
+pub use kind::{Key, Kind, Shape, Verb};
+pub use time::Time;
+pub use trailer::{Harvest, amended, harvest};

@@ -1,0 +1,167 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::fault::journal;
+
+/// Holds a complete file under a temporary name, and the descriptor that wrote it.
+///
+/// Dropping it removes the temporary name; the name it was linked or renamed to stays.
+#[derive(Debug)]
+pub struct Prepared {
+    path: Option<PathBuf>,
+    file: File,
+}
+
+/// Writes `bytes` to a new file in `dir` whose name starts with `prefix`, the process id and a random part.
+///
+/// The name tells later commands whose it was ([`process_is_alive`]). `mode` is subject to the umask.
+///
+/// # Errors
+/// Whatever the kernel says about creating or writing; nothing is left behind.
+pub fn prepare(dir: &Path, prefix: &str, bytes: &[u8], mode: u32) -> io::Result<Prepared> {
+    let pid = std::process::id();
+    loop {
+        let path = dir.join(format!("{prefix}{pid}-{:012x}", fastrand::u64(..1 << 48)));
+        match OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path) {
+            Ok(file) => {
+                let mut prepared = Prepared { path: Some(path), file };
+                prepared.file.write_all(bytes)?;
+                prepared.log("new", &[prepared.path()], Some(bytes));
+                return Ok(prepared);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+impl Prepared {
+    /// Takes charge of a file that a library wrote under a temporary name.
+    ///
+    /// # Errors
+    /// Whatever the kernel says about opening it.
+    pub fn adopt(path: PathBuf) -> io::Result<Self> {
+        let file = File::open(&path)?;
+        let prepared = Self { path: Some(path), file };
+        if cfg!(feature = "fault") {
+            prepared.log("new", &[prepared.path()], Some(&fs::read(prepared.path())?));
+        }
+        Ok(prepared)
+    }
+
+    /// Returns the open file, to flush it.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn path(&self) -> &Path {
+        self.path.as_deref().expect("a prepared file keeps its name until it is renamed")
+    }
+
+    fn log(&self, op: &str, paths: &[&Path], content: Option<&[u8]>) {
+        if cfg!(feature = "fault") {
+            journal(op, inode(&self.file).unwrap_or(0), paths, content);
+        }
+    }
+
+    /// Renames the file to `target`, replacing what is there.
+    ///
+    /// # Errors
+    /// Whatever the kernel says; the temporary name is then removed on drop.
+    pub fn rename_to(&mut self, target: &Path) -> io::Result<()> {
+        fs::rename(self.path(), target)?;
+        self.log("rename", &[self.path(), target], None);
+        self.path = None;
+        Ok(())
+    }
+
+    /// Gives the file the second name `target`, which must not exist: an exclusive create whose content is complete.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when somebody else holds the name, else whatever the kernel says.
+    pub fn link_to(&self, target: &Path) -> io::Result<()> {
+        fs::hard_link(self.path(), target)?;
+        self.log("link", &[target], None);
+        Ok(())
+    }
+
+    /// Renames `from`, another name of this same file, to `target`.
+    ///
+    /// # Errors
+    /// Whatever the kernel says.
+    pub fn rename_link(&self, from: &Path, target: &Path) -> io::Result<()> {
+        fs::rename(from, target)?;
+        self.log("rename", &[from, target], None);
+        Ok(())
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take() {
+            let _ = unlink(&path);
+        }
+    }
+}
+
+/// Removes a name; one that is already gone is success.
+///
+/// # Errors
+/// Whatever else the kernel says.
+pub fn unlink(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => {
+            journal("unlink", 0, &[path], None);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Creates a directory and its parents; one that exists is success.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn create_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path)
+}
+
+/// Appends `bytes` in one write to a file that is created when missing.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    file.write_all(bytes)?;
+    if cfg!(feature = "fault") {
+        journal("append", inode(&file)?, &[path], Some(&fs::read(path)?));
+    }
+    Ok(())
+}
+
+/// Returns the inode number of an open file.
+///
+/// # Errors
+/// Whatever `fstat` says.
+pub fn inode(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.ino())
+}
+
+/// Returns (device, inode) of a path without following a link, or `None` when it does not exist.
+pub fn links(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Tells whether a process with this id runs on this machine (in this pid namespace).
+pub fn process_is_alive(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return false };
+    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}

@@ -1,0 +1,30 @@
+//! Durable writes: the only room that talks to the kernel about files, and the only one with `unsafe`.
+//!
+//! Protocol. A file that must appear whole is *prepared* under a temporary name and put into place by `rename` or `link`. A
+//! set of files becomes durable by [`flush_all`], whose method depends on the file system ([`Flush`]):
+//!
+//! * `Batch` (ext4, xfs): start write-out of every file, wait for all of it, then fsync one. That fsync commits the journal
+//!   with the metadata of all the others and flushes the disk's cache once.
+//! * `Each` (everything else): fsync each file, and each directory after a rename into it. Copy-on-write file systems such as
+//!   btrfs keep a log per file, so one fsync says nothing about its neighbours.
+//!
+//! A failed fsync is reported once by the kernel and then forgotten: the callers hold the descriptor that wrote the data
+//! from the first write to the fsync, and treat any error as "not durable".
+
+mod fault;
+mod file;
+mod flush;
+
+#[cfg(feature = "fault")]
+pub use fault::point;
+pub use file::{Prepared, append, create_dir, inode, links, prepare, process_is_alive, unlink};
+pub use flush::{Flush, flush_all, sync_dir, sync_file};
+
+/// Marks a step of a protocol at which the tests kill the process; nothing in a release build.
+#[macro_export]
+macro_rules! fault {
+    ($name:literal) => {
+        #[cfg(feature = "fault")]
+        $crate::sys::point($name);
+    };
+}
