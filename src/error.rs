@@ -65,7 +65,7 @@ pub enum Error {
     },
 
     /// The SQLite index refused; the ledger is not affected.
-    #[error("index: cannot {doing}: {source}")]
+    #[error("index: cannot {doing}: {}", sqlite_message(source))]
     Sql {
         doing: String,
         #[source]
@@ -126,6 +126,14 @@ impl Error {
     pub fn is_unwritable(&self) -> bool {
         use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
         matches!(self, Self::Io { source, .. } if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem))
+    }
+}
+
+/// Says what SQLite said, without the statement.
+fn sqlite_message(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+        other => other.to_string(),
     }
 }
 

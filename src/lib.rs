@@ -2,9 +2,27 @@
 //!
 //! The rooms, low to high; a room imports only from rooms above it in this list (`tests/architecture.rs` proves it).
 
+/// One file a verb; the only room that prints.
+pub mod cli;
+/// git config, `.elf.toml` and defaults, resolved once.
+pub mod config;
 /// Kinds of failure, exit codes, hints.
 pub mod error;
+/// The cache: SQLite schema, writing, searching.
+pub mod index;
+/// Hooks and git configuration: put in, found again, taken out exactly.
+pub mod install;
+/// The truth: tree edits, commit, durable flush, ref.
+pub mod ledger;
+/// The repository lock and the proof of holding it.
+pub mod lock;
 /// What a record is: kinds, ids, limits, file format, folding. Pure.
 pub mod record;
+/// Opens the repository or refuses; the common dir; who the user is.
+pub mod repo;
+/// One file for each record that is not yet durable in the ledger.
+pub mod spool;
+/// The one write path: record, drain, catch up, check; joins spool, ledger and index.
+pub mod store;
 /// Durable writes, temporary files, flushing; the only `unsafe`.
 pub mod sys;

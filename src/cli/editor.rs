@@ -1,0 +1,57 @@
+//! The user's editor, as git would start it.
+
+use std::io::Write;
+use std::process::Command;
+
+use crate::error::{Doing, Error, Result};
+use crate::record::Kind;
+use crate::repo::Repo;
+
+/// Lines that start with this are ours and are dropped.
+const MARK: &str = "# elf: ";
+
+/// Lets the user write title and body of a new record.
+///
+/// # Errors
+/// When the editor fails or nothing was written.
+pub fn compose(repo: &Repo, kind: Kind, body: &str) -> Result<(String, String)> {
+    let mut template = format!(
+        "\n\n{MARK}first line: the title; then a blank line and the body ({kind})\n{MARK}an empty title stops here\n"
+    );
+    if body.is_empty() {
+        for section in kind.sections() {
+            template.push_str(&format!("\n## {section}\n"));
+        }
+    } else {
+        template = format!("\n\n{body}\n{}", template.trim_start());
+    }
+    let text = edit(repo, &template)?;
+    let (title, body) = text.trim_start().split_once('\n').unwrap_or((text.trim(), ""));
+    if title.trim().is_empty() {
+        return Err(Error::invalid("title", "is empty: nothing was recorded"));
+    }
+    Ok((title.to_owned(), body.trim_matches('\n').to_owned()))
+}
+
+/// Opens `text` in the user's editor and returns what was saved, without the lines that are ours.
+///
+/// # Errors
+/// When the editor cannot be run or fails.
+pub fn edit(repo: &Repo, text: &str) -> Result<String> {
+    let doing = || "write a file for the editor".to_owned();
+    let mut file = tempfile::Builder::new().prefix("elf-").suffix(".md").tempfile().doing(doing)?;
+    file.write_all(text.as_bytes()).doing(doing)?;
+    let editor = repo.command().args(["var", "GIT_EDITOR"]).output().doing(|| "ask git for the editor".into())?;
+    let editor = String::from_utf8_lossy(&editor.stdout).trim().to_owned();
+    // git runs the editor through the shell, so that it may have arguments.
+    let status = Command::new("sh").arg("-c").arg(format!("{editor} \"$@\"")).arg("editor").arg(file.path()).status();
+    let status = status.doing(|| format!("run {editor}"))?;
+    if !status.success() {
+        return Err(Error::Refused {
+            what: format!("the editor ended with {status}: nothing was changed"),
+            hint: String::new(),
+        });
+    }
+    let saved = std::fs::read_to_string(file.path()).doing(|| "read what the editor saved".into())?;
+    Ok(saved.split_inclusive('\n').filter(|line| !line.starts_with(MARK)).collect())
+}

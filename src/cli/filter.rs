@@ -1,0 +1,67 @@
+//! The filters that `list` and `search` share.
+
+use crate::error::{Error, Result};
+use crate::index::Filter;
+use crate::record::{Kind, Time, field};
+use crate::repo::Repo;
+
+#[derive(clap::Args)]
+pub struct FilterArgs {
+    /// Only this kind; may be given several times
+    #[arg(long, value_name = "KIND")]
+    kind: Vec<String>,
+    /// Only this domain
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+    /// Only records with this tag; given several times, all of them
+    #[arg(long, visible_alias = "tags", value_name = "TAG", value_delimiter = ',')]
+    tag: Vec<String>,
+    /// Only what was recorded since then: anything that `git log --since` takes
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only records about this file or directory
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
+    /// Only records whose author contains this
+    #[arg(long, value_name = "TEXT")]
+    author: Option<String>,
+    /// Only records of this coding agent
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// At most this many
+    #[arg(long, short = 'n', value_name = "N")]
+    limit: Option<usize>,
+    /// Include what was retracted or superseded
+    #[arg(long)]
+    all: bool,
+}
+
+impl FilterArgs {
+    /// Checks the values and resolves the time.
+    pub fn resolve(self, repo: &Repo, default_limit: Option<usize>) -> Result<Filter> {
+        Ok(Filter {
+            kinds: self.kind.iter().map(|kind| kind.parse::<Kind>()).collect::<Result<_>>()?,
+            domain: self.domain.map(|domain| field::domain(&domain)).transpose()?,
+            tags: self.tag,
+            since: self.since.map(|since| resolve_since(repo, &since)).transpose()?,
+            path: self.path.map(|path| path.trim_start_matches("./").trim_end_matches('/').to_owned()),
+            author: self.author,
+            agent: self.agent,
+            limit: self.limit.or(default_limit),
+            all: self.all,
+        })
+    }
+}
+
+/// Asks git itself what a time such as "2 weeks ago" means.
+pub fn resolve_since(repo: &Repo, since: &str) -> Result<Time> {
+    let bad = || Error::invalid("since", format!("{} is no time that git understands", field::quoted(since)));
+    if let Ok(time) = since.parse() {
+        return Ok(time);
+    }
+    let output = repo.command().arg("rev-parse").arg(format!("--since={since}")).output();
+    let output = output.map_err(|source| Error::Io { doing: "run git rev-parse".into(), source })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let seconds = text.trim().strip_prefix("--max-age=").and_then(|seconds| seconds.parse().ok());
+    seconds.and_then(Time::from_seconds).ok_or_else(bad)
+}

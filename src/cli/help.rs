@@ -1,0 +1,44 @@
+//! The short help, and the sections of the manual that no argument describes.
+
+/// What `git elf`, `git elf -h` and `git elf help` print: below 2 KB, since some agents see no more.
+pub const TEXT: &str = "\
+git elf: the memory of this repository. Record what was learned, find it again.
+
+everyday
+  record KIND [TITLE] [-m BODY]   write a lesson; prints its id
+                                  KIND: failure success heuristic decision assumption
+                                        invariant spike experiment observation
+  search WORDS                    find lessons: words, \"a phrase\", -without, pre*
+  list                            newest first; --kind --domain --tag --since --path --json
+  show ID...                      whole records; an id may be cut to 4 characters
+  edit ID                         correct a record; its history stays
+
+evidence
+  validate ID | violate ID        the lesson held | it failed
+  breach ID                       somebody broke the rule
+  promote ID [--undo]             make a heuristic a golden rule
+  retract ID... [--by NEW]        it no longer holds
+
+care
+  init                            hooks, and how to share; recording needs no set-up
+  check [--fix]                   compare ledger, index and spool
+  stats | log                     counts and settings | what happened when
+  import --from jsonl FILE|-      export [--format jsonl|markdown]
+  uninstall                       take out what init put in
+
+example
+  git elf record failure \"WAL grew to 20 MB\" -m \"No checkpoint on close.\" --domain db --tags sqlite,wal
+  git elf search \"wal checkpoint\"
+
+git elf VERB -h explains one verb. Every record is a markdown file on the ref refs/elf/memory.
+exit: 0 done  1 it did not happen  2 invalid input  3 a check found problems  4 the lock stayed taken
+";
+
+/// What the manual adds.
+pub const MANUAL: &str = "\
+Records are immutable markdown files on the ref refs/elf/memory, shared by all worktrees and invisible to git status. Exit \
+status 0 of `git elf record` means that the record is durable: committed, or queued for the next command. An index in SQLite \
+answers searches; it may be deleted at any time and rebuilds itself.
+
+Configuration (git config): elf.ref, elf.lockTimeout (seconds, 10), elf.walLimit (bytes, 256k), elf.push (warn or off), \
+elf.agent. Environment: ELF_AGENT names the coding agent that records.";

@@ -1,0 +1,59 @@
+//! `git elf list`: records, newest first.
+
+use super::filter::FilterArgs;
+use super::output::Output;
+use super::{Context, Done, Outcome};
+use crate::error::{Doing, Result};
+use crate::index::Row;
+
+/// List records, newest first
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  git elf list --kind failure --domain db --since \"2 weeks ago\"\n  git elf list --json --path src/lock.rs"
+)]
+pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self, context: &mut Context) -> Outcome {
+        let store = context.store()?;
+        let filter = self.filter.resolve(store.repo(), None)?;
+        let mut rows = Vec::new();
+        store.read(|index| {
+            rows.clear();
+            index.list(&filter, &mut |row| {
+                rows.push(row);
+                Ok(())
+            })
+        })?;
+        for row in &rows {
+            print_row(&mut context.out, row, self.json)?;
+        }
+        Ok(Done::Well)
+    }
+}
+
+/// Prints one record on one line: id, kind, domain, title.
+pub fn print_row(out: &mut Output, row: &Row, json: bool) -> Result<()> {
+    let doing = || "print".to_owned();
+    if json {
+        return out.json(&row.0).doing(doing);
+    }
+    let golden = if row.is("golden") { "*" } else { " " };
+    let state = match row.text("state") {
+        "active" => String::new(),
+        state => format!(" [{state}]"),
+    };
+    let domain = match row.text("domain") {
+        "" => String::new(),
+        domain => format!("{domain}: "),
+    };
+    let id = out.styled(anstyle::AnsiColor::Yellow.on_default(), row.text("id"));
+    let line = format!("{id} {golden}{:<11} {domain}{}{state}", row.text("kind"), out.shown_line(row.text("title")));
+    out.line(&line).doing(doing)
+}

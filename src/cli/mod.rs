@@ -1,0 +1,179 @@
+//! The command line: one file a verb, each with its arguments and its `run`.
+
+mod check;
+mod completions;
+mod edit;
+mod editor;
+mod event;
+mod export;
+mod filter;
+mod help;
+mod hook;
+mod import;
+mod init;
+mod list;
+mod log;
+mod manual;
+mod output;
+mod record;
+mod search;
+mod show;
+mod stats;
+mod uninstall;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use serde_json::{Map, json};
+
+use output::{Output, Speaker};
+
+use crate::error::Error;
+use crate::store::Store;
+
+/// The memory of a git repository: record what was learned, find it again.
+#[derive(Parser)]
+#[command(name = "git-elf", bin_name = "git elf", version, override_help = help::TEXT, disable_help_subcommand = true)]
+#[command(after_long_help = help::MANUAL)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Record(record::Args),
+    List(list::Args),
+    Search(search::Args),
+    Show(show::Args),
+    Edit(edit::Args),
+    Log(log::Args),
+    Validate(event::ValidateArgs),
+    Violate(event::ViolateArgs),
+    Breach(event::BreachArgs),
+    Promote(event::PromoteArgs),
+    Retract(event::RetractArgs),
+    Init(init::Args),
+    Check(check::Args),
+    Stats(stats::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Uninstall(uninstall::Args),
+    /// Print what this program can do
+    #[command(hide = true)]
+    Help,
+    #[command(hide = true)]
+    Hook(hook::Args),
+    #[command(hide = true)]
+    Completions(completions::Args),
+    #[command(hide = true)]
+    Manual(manual::Args),
+}
+
+/// What every verb is given.
+struct Context {
+    out: Output,
+}
+
+impl Context {
+    /// Opens the memory of the repository we are in.
+    fn store(&self) -> Result<Store, Error> {
+        Store::open(Box::new(Speaker::new()))
+    }
+}
+
+/// How a verb that did its work ended.
+enum Done {
+    Well,
+    /// A check found problems: exit 3.
+    Problems,
+    /// Part of the input was invalid: exit 2.
+    Rejected,
+}
+
+type Outcome = anyhow::Result<Done>;
+
+/// Runs the program and returns its exit status.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let wants_json = std::env::args_os().any(|arg| arg == "--json");
+    let mut context = Context { out: Output::new() };
+    let outcome = dispatch(cli.verb, &mut context).and_then(|done| {
+        context.out.flush()?;
+        Ok(done)
+    });
+    match outcome {
+        Ok(Done::Well) => ExitCode::SUCCESS,
+        Ok(Done::Problems) => ExitCode::from(3),
+        Ok(Done::Rejected) => ExitCode::from(2),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // What was printed before the error is data that the reader may use.
+            let _ = context.out.flush();
+            complain(&error, wants_json);
+            ExitCode::from(error.downcast_ref::<Error>().map_or(1, Error::exit_code))
+        }
+    }
+}
+
+fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
+    match verb {
+        None | Some(Verb::Help) => {
+            context.out.raw(help::TEXT.as_bytes())?;
+            Ok(Done::Well)
+        }
+        Some(Verb::Record(args)) => args.run(context),
+        Some(Verb::List(args)) => args.run(context),
+        Some(Verb::Search(args)) => args.run(context),
+        Some(Verb::Show(args)) => args.run(context),
+        Some(Verb::Edit(args)) => args.run(context),
+        Some(Verb::Log(args)) => args.run(context),
+        Some(Verb::Validate(args)) => args.run(context),
+        Some(Verb::Violate(args)) => args.run(context),
+        Some(Verb::Breach(args)) => args.run(context),
+        Some(Verb::Promote(args)) => args.run(context),
+        Some(Verb::Retract(args)) => args.run(context),
+        Some(Verb::Init(args)) => args.run(context),
+        Some(Verb::Check(args)) => args.run(context),
+        Some(Verb::Stats(args)) => args.run(context),
+        Some(Verb::Import(args)) => args.run(context),
+        Some(Verb::Export(args)) => args.run(context),
+        Some(Verb::Uninstall(args)) => args.run(context),
+        Some(Verb::Hook(args)) => args.run(context),
+        Some(Verb::Completions(args)) => args.run(context),
+        Some(Verb::Manual(args)) => args.run(context),
+    }
+}
+
+/// Says what went wrong and what to do, in words or as one JSON object.
+fn complain(error: &anyhow::Error, wants_json: bool) {
+    let known = error.downcast_ref::<Error>();
+    let text = format!("{error:#}");
+    let hint = known.and_then(Error::hint);
+    if wants_json {
+        let mut object = Map::new();
+        object.insert("error".into(), json!(text));
+        object.insert("field".into(), json!(known.and_then(Error::field)));
+        object.insert("hint".into(), json!(hint));
+        eprintln!("{}", serde_json::Value::Object(object));
+        return;
+    }
+    eprintln!("elf: {}", output::escaped(&text));
+    if let Some(hint) = hint {
+        eprintln!("hint: {}", output::escaped(&hint));
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// Returns the definitions of all arguments, for completions and the manual.
+fn command() -> clap::Command {
+    Cli::command()
+}

@@ -1,0 +1,207 @@
+//! `git elf record`: write one lesson.
+
+use std::io::{IsTerminal, Read};
+
+use serde_json::{Map, json};
+
+use super::{Context, Done, Outcome, editor};
+use crate::error::{Doing, Error, Result};
+use crate::record::{Draft, Kind, field};
+use crate::store::{Receipt, State, Store};
+
+/// Write a lesson and print its id
+///
+/// Exit status 0 means that the record is durable: committed to the ledger, or queued for the next command.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  git elf record failure \"WAL grew to 20 MB\" -m \"No checkpoint on close.\" --domain db --severity high --tags sqlite,wal\n  git elf record decision \"One lock\" --set context=\"Two locks deadlocked\" --set decision=\"flock in .git\""
+)]
+pub struct Args {
+    /// failure, success, heuristic, decision, assumption, invariant, spike, experiment or observation
+    #[arg(value_name = "KIND")]
+    kind: String,
+    /// One line of 1 to 500 characters; without it $EDITOR opens on a terminal
+    #[arg(value_name = "TITLE")]
+    title: Option<String>,
+    /// The title as an option, for titles that begin with a dash
+    #[arg(long = "title", alias = "rule", value_name = "TITLE", conflicts_with = "title", allow_hyphen_values = true)]
+    title_option: Option<String>,
+    /// A paragraph of the body; several are separated by a blank line
+    #[arg(short = 'm', long = "message", aliases = ["body", "summary", "explanation"], value_name = "BODY", allow_hyphen_values = true)]
+    message: Vec<String>,
+    /// Read the body from a file, or from stdin with `-`
+    #[arg(short = 'F', long = "file", alias = "body-file", value_name = "FILE", conflicts_with = "message")]
+    file: Option<String>,
+    /// Area, of a-z 0-9 . _ -
+    #[arg(long, value_name = "DOMAIN")]
+    domain: Option<String>,
+    /// failure: 1 to 5, or low, medium, high, critical; invariant: error, warning, info
+    #[arg(long, value_name = "LEVEL")]
+    severity: Option<String>,
+    /// heuristic, assumption: 0 to 1, or low, medium, high
+    #[arg(long, value_name = "C", allow_hyphen_values = true)]
+    confidence: Option<String>,
+    /// Comma-separated, at most 50
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    tags: Vec<String>,
+    /// A glob, relative to the repository's root, of files that it is about
+    #[arg(long, value_name = "GLOB")]
+    path: Vec<String>,
+    /// Where it came from; heuristic: failure, success or observation
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
+    /// Any other key of the kind, a section of its body, or a key of your own
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The coding agent that records (default: ELF_AGENT, elf.agent)
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Queue it without waiting for the lock
+    #[arg(long)]
+    no_wait: bool,
+    /// Print {"id","state","commit","path"}
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(mut self, context: &mut Context) -> Outcome {
+        let kind: Kind = self.kind.parse()?;
+        if kind == Kind::Event {
+            return Err(Error::invalid(
+                "kind",
+                "event is written by validate, violate, breach, promote, edit and retract",
+            )
+            .into());
+        }
+        let store = context.store()?;
+        let (title, body) = self.text(kind, &store)?;
+        let record = self.draft(kind, &title, body, &store)?.finish()?;
+        let receipt = match store.record("record", std::slice::from_ref(&record), !self.no_wait) {
+            Ok(mut receipts) => receipts.remove(0),
+            Err(error) => {
+                if error.is_unwritable() {
+                    context.out.json(&record.to_json())?;
+                    context.out.flush()?;
+                }
+                return Err(rescue(error).into());
+            }
+        };
+        if self.json {
+            context.out.json(&receipt_json(&receipt))?;
+        } else {
+            context.out.line(receipt.id.as_str())?;
+            context.out.flush()?;
+            say_how_to_read(&store, &receipt);
+        }
+        Ok(Done::Well)
+    }
+
+    fn text(&mut self, kind: Kind, store: &Store) -> Result<(String, String)> {
+        let body = match self.file.take() {
+            Some(file) => read_text(&file)?,
+            None => self.message.join("\n\n"),
+        };
+        match self.title.take().or(self.title_option.take()) {
+            Some(title) => Ok((title, body)),
+            None if std::io::stdin().is_terminal() => editor::compose(store.repo(), kind, &body),
+            None => Err(Error::invalid("title", format!("is missing (limit: 1 to {} characters)", field::TITLE_MAX))),
+        }
+    }
+
+    fn draft(&self, kind: Kind, title: &str, body: String, store: &Store) -> Result<Draft> {
+        let mut draft = Draft::new(kind, title);
+        draft.body(body);
+        if let Some(domain) = &self.domain {
+            draft.put("domain", field::domain(domain)?);
+        }
+        let tags: Vec<_> = self.tags.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
+        draft.put_list("tags", &tags);
+        draft.put_list("paths", &self.path);
+        for (key, value) in [("severity", &self.severity), ("confidence", &self.confidence)] {
+            let Some(value) = value else { continue };
+            if kind.key(key).is_none() {
+                return Err(Error::invalid(
+                    key,
+                    format!("{} is no key of {kind} (limit: {})", field::quoted(value), kinds_with(key)),
+                ));
+            }
+            draft.set(key, value)?;
+        }
+        if let Some(source) = &self.source {
+            draft.set("source", source)?;
+        }
+        for pair in &self.set {
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| Error::invalid("set", format!("{} is not KEY=VALUE", field::quoted(pair))))?;
+            draft.set(key, value)?;
+        }
+        sign(&mut draft, store, self.agent.clone())?;
+        Ok(draft)
+    }
+}
+
+/// Adds who, where and when.
+pub fn sign(draft: &mut Draft, store: &Store, agent: Option<String>) -> Result<()> {
+    draft.put("author", store.repo().identity()?.to_string());
+    draft.put_some("agent", agent.or_else(|| store.config().agent.clone()));
+    let head = store.repo().head();
+    draft.put_some("commit", head.commit);
+    draft.put_some("branch", head.branch);
+    Ok(())
+}
+
+/// Reads a text file, or stdin for `-`.
+pub fn read_text(file: &str) -> Result<String> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(field::FILE_MAX).expect("a small number") + 1;
+    let read = if file == "-" {
+        std::io::stdin().take(limit).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    read.doing(|| format!("read {file}"))?;
+    if bytes.len() > field::FILE_MAX {
+        return Err(Error::invalid(
+            "body",
+            format!("{file} is larger than a record may be (limit: {} bytes)", field::FILE_MAX),
+        ));
+    }
+    let text =
+        String::from_utf8(bytes).map_err(|error| Error::invalid("body", format!("{file} is not UTF-8: {error}")))?;
+    Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
+}
+
+fn kinds_with(key: &str) -> String {
+    let kinds: Vec<_> = Kind::ALL.iter().filter(|kind| kind.key(key).is_some()).map(|kind| kind.name()).collect();
+    kinds.join(", ")
+}
+
+fn receipt_json(receipt: &Receipt) -> Map<String, serde_json::Value> {
+    let mut object = Map::new();
+    object.insert("id".into(), json!(receipt.id.as_str()));
+    object.insert("state".into(), json!(receipt.state.name()));
+    object.insert("commit".into(), json!(receipt.commit));
+    object.insert("path".into(), json!(receipt.path));
+    object
+}
+
+fn say_how_to_read(store: &Store, receipt: &Receipt) {
+    let name = &store.config().ledger_ref;
+    match receipt.state {
+        State::Committed => eprintln!("committed; plain git reads it: git show {name}:{}", receipt.path),
+        State::Queued => eprintln!("queued, durable; the next git elf command commits it to {name}"),
+    }
+}
+
+/// Adds the way out where nothing can be written.
+fn rescue(error: Error) -> Error {
+    if !error.is_unwritable() {
+        return error;
+    }
+    Error::Refused {
+        what: format!("{error}; the record was printed as a line of JSON instead"),
+        hint: "git elf import --from jsonl - takes that line where the repository can be written".into(),
+    }
+}

@@ -1,0 +1,163 @@
+//! `git elf show`: whole records.
+
+use serde_json::Value as Json;
+
+use super::output::Output;
+use super::{Context, Done, Outcome};
+use crate::error::{Doing, Error, Result};
+use crate::index::Row;
+use crate::record::{Id, Kind, PRIOR_WEIGHT, Record, fold, live_events};
+use crate::store::Store;
+
+/// Show whole records
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  git elf show 7k3v9\n  git elf show --history 7k3v9\n  git elf show --explain 7k3v9"
+)]
+pub struct Args {
+    /// Ids, or unambiguous beginnings of at least 4 characters
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<String>,
+    /// Add the events about each record, undone ones and overridden edits included
+    #[arg(long)]
+    history: bool,
+    /// Show how the confidence comes about
+    #[arg(long)]
+    explain: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn run(self, context: &mut Context) -> Outcome {
+        let store = context.store()?;
+        for (i, typed) in self.ids.iter().enumerate() {
+            let id = store.resolve(typed)?;
+            let (row, events) = find(&store, id)?;
+            if self.json {
+                let mut object = row.0;
+                if self.history {
+                    let events = events.iter().map(|event| Json::Object(event.to_json())).collect();
+                    object.insert("history".into(), Json::Array(events));
+                }
+                context.out.json(&object)?;
+                continue;
+            }
+            if i > 0 {
+                context.out.line("")?;
+            }
+            print(&mut context.out, &row)?;
+            if self.explain {
+                let written = store.written(id)?;
+                explain(&mut context.out, &row, &written)?;
+            }
+            if self.history {
+                print_history(&mut context.out, &store.written(id)?, &events)?;
+            }
+        }
+        Ok(Done::Well)
+    }
+}
+
+/// Finds a record with its state, wherever it is; an event is shown as it was written.
+pub fn find(store: &Store, id: Id) -> Result<(Row, Vec<Record>)> {
+    let found = store.read(|index| Ok((index.get(id)?, index.events_of(id)?)))?;
+    if let (Some(row), events) = found {
+        return Ok((row, events));
+    }
+    let written = store.written(id)?;
+    if written.kind == Kind::Event {
+        return Ok((Row(written.to_json()), found.1));
+    }
+    if !store.spool().find(id.as_str()).is_empty() {
+        return Ok((Row(fold(written, &found.1).to_json()), found.1));
+    }
+    Err(Error::NotFound { id: id.to_string() })
+}
+
+fn print(out: &mut Output, row: &Row) -> Result<()> {
+    let doing = || "print".to_owned();
+    let mut head = format!("{} {}", row.text("kind"), row.text("id"));
+    if row.is("golden") {
+        head.push_str(" golden");
+    }
+    if !matches!(row.text("state"), "active" | "") {
+        head.push_str(&format!(" {}", row.text("state")));
+    }
+    let head = out.styled(anstyle::AnsiColor::Yellow.on_default(), &head);
+    out.line(&head).doing(doing)?;
+    let title = out.styled(anstyle::Style::new().bold(), &out.shown_line(row.text("title")));
+    out.line(&title).doing(doing)?;
+    for (key, value) in &row.0 {
+        if matches!(key.as_str(), "id" | "kind" | "title" | "body" | "golden" | "state" | "score") {
+            continue;
+        }
+        let text = match value {
+            Json::Null | Json::Bool(false) => continue,
+            Json::Number(number) if number.as_i64() == Some(0) && key.ends_with("ed") => continue,
+            Json::Array(items) if items.is_empty() => continue,
+            Json::String(text) => text.clone(),
+            Json::Array(_) => row.list(key).join(", "),
+            other => other.to_string(),
+        };
+        let line = format!("{key}: {}", out.shown_line(&text));
+        out.line(&line).doing(doing)?;
+    }
+    if !row.text("body").is_empty() {
+        let body = format!("\n{}", out.shown(row.text("body")));
+        out.line(&body).doing(doing)?;
+    }
+    Ok(())
+}
+
+/// Shows the sum behind a folded confidence.
+fn explain(out: &mut Output, row: &Row, written: &Record) -> Result<()> {
+    let stated = written.own.get("confidence").and_then(toml::Value::as_float);
+    let count = |key: &str| row.0.get(key).and_then(Json::as_u64).unwrap_or_default();
+    let line = match stated {
+        None => "no confidence: this kind does not state one".to_owned(),
+        Some(stated) => format!(
+            "confidence {} = ({PRIOR_WEIGHT} × {stated} + {held} validated) / ({PRIOR_WEIGHT} + {held} validated + {failed} violated)",
+            row.0.get("confidence").unwrap_or(&Json::Null),
+            held = count("validated"),
+            failed = count("violated"),
+        ),
+    };
+    out.line(&format!("\n{line}")).doing(|| "print".into())
+}
+
+fn print_history(out: &mut Output, written: &Record, events: &[Record]) -> Result<()> {
+    let doing = || "print".to_owned();
+    let live: Vec<Id> = live_events(events).iter().map(|event| event.id).collect();
+    let mut events: Vec<_> = events.iter().collect();
+    events.sort_by_key(|event| (event.created, event.id));
+    out.line("\nhistory").doing(doing)?;
+    let line = format!("{} {} recorded: {}", written.created, written.id, out.shown_line(&written.title));
+    out.line(&line).doing(doing)?;
+    for event in events {
+        let undone = if live.contains(&event.id) { "" } else { " (undone)" };
+        let what = describe(event);
+        let line = format!("{} {} {}{undone}", event.created, event.id, out.shown_line(&what));
+        out.line(&line).doing(doing)?;
+    }
+    Ok(())
+}
+
+/// Says in a few words what an event did.
+pub fn describe(event: &Record) -> String {
+    let verb = event.verb().map(crate::record::Verb::name).unwrap_or_default();
+    let mut text = match (event.own_text("key"), event.own.get("value"), event.own_text("by")) {
+        (Some("body"), _, _) => format!("{verb} body ({} characters)", event.body.chars().count()),
+        (Some(key), Some(value), _) => format!("{verb} {key} = {value}"),
+        (_, _, Some(by)) => format!("{verb}, superseded by {by}"),
+        _ => verb.to_owned(),
+    };
+    if let Some(note) = event.own_text("note") {
+        text.push_str(&format!(": {note}"));
+    }
+    if let Some(author) = &event.author {
+        text.push_str(&format!(" ({author})"));
+    }
+    text
+}

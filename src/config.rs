@@ -1,0 +1,203 @@
+//! Configuration: git config, `.elf.toml` and defaults, resolved once per command.
+//!
+//! `git -c elf.key=value elf …` counts: git hands such values over in the environment, which libgit2 does not read.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::error::{Doing, Error, Result};
+use crate::repo::Repo;
+
+/// The ref that holds the ledger when nothing is configured.
+pub const DEFAULT_REF: &str = "refs/elf/memory";
+
+/// Everything that can be configured.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `elf.ref`: the ledger's ref, `refs/elf/…` or `refs/heads/…`.
+    pub ledger_ref: String,
+    /// `elf.lockTimeout`, in seconds: how long to wait for the repository lock. Default 10 s.
+    pub lock_timeout: Duration,
+    /// `elf.walLimit`, in bytes: size of the index's write-ahead log above which it is checkpointed. Default 256 KiB.
+    pub wal_limit: u64,
+    /// `elf.push`: what pre-push does about records that the remote lacks.
+    pub push: Push,
+    /// `elf.agent`, or the variable `ELF_AGENT`: the name of the coding agent that records.
+    pub agent: Option<String>,
+}
+
+/// What pre-push does about records that the remote lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// Says how many there are.
+    Warn,
+    /// Says nothing.
+    Off,
+}
+
+/// `.elf.toml` at the root of the worktree. It is untrusted, so it can select the ref and nothing else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tracked {
+    r#ref: Option<String>,
+}
+
+impl Config {
+    /// Reads the configuration of a repository.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the key and what it accepts.
+    pub fn load(repo: &Repo) -> Result<Self> {
+        let file = repo.git().config().and_then(|mut config| config.snapshot());
+        let file = file.doing(|| "read git's configuration".into())?;
+        let given = given_on_the_command_line();
+        let get = |key: &str| {
+            let lower = key.to_ascii_lowercase();
+            let given = given.iter().rev().find(|(name, _)| name.to_ascii_lowercase() == lower);
+            given.map(|(_, value)| value.clone()).or_else(|| file.get_string(key).ok())
+        };
+        let ledger_ref = match get("elf.ref") {
+            Some(name) => name,
+            None => tracked_ref(repo)?.unwrap_or_else(|| DEFAULT_REF.to_owned()),
+        };
+        Ok(Self {
+            ledger_ref: checked_ref(ledger_ref)?,
+            lock_timeout: get("elf.lockTimeout")
+                .map_or(Ok(Duration::from_secs(10)), |text| seconds("elf.lockTimeout", &text))?,
+            wal_limit: get("elf.walLimit").map_or(Ok(256 * 1024), |text| bytes("elf.walLimit", &text))?,
+            push: match get("elf.push").as_deref() {
+                None | Some("warn") => Push::Warn,
+                Some("off") => Push::Off,
+                Some(other) => return Err(Error::invalid("elf.push", format!("{other:?} is none of warn, off"))),
+            },
+            agent: std::env::var("ELF_AGENT").ok().filter(|name| !name.is_empty()).or_else(|| get("elf.agent")),
+        })
+    }
+}
+
+fn tracked_ref(repo: &Repo) -> Result<Option<String>> {
+    const LIMIT: u64 = 4096;
+    let Some(path) = repo.workdir().map(|root| root.join(".elf.toml")) else { return Ok(None) };
+    // A symlink or a huge file in a repository somebody else wrote is not followed and not read.
+    let Ok(meta) = std::fs::symlink_metadata(&path) else { return Ok(None) };
+    if !meta.is_file() || meta.len() > LIMIT {
+        return Err(Error::invalid(".elf.toml", format!("is no regular file of at most {LIMIT} bytes")));
+    }
+    let text = std::fs::read_to_string(&path).doing(|| "read .elf.toml".into())?;
+    let tracked: Tracked = toml::from_str(&text)
+        .map_err(|error| Error::invalid(".elf.toml", format!("{} (only `ref` may be set)", error.message())))?;
+    Ok(tracked.r#ref)
+}
+
+/// Accepts the refs that can hold a ledger.
+///
+/// # Errors
+/// [`Error::Invalid`] saying which refs can.
+pub fn checked_ref(name: String) -> Result<String> {
+    if name == "HEAD" {
+        return Err(Error::invalid(
+            "elf.ref",
+            "HEAD: records on the current branch are not supported yet (use refs/elf/… or refs/heads/…)",
+        ));
+    }
+    let allowed = name.starts_with("refs/elf/") || name.starts_with("refs/heads/");
+    if !allowed || !git2::Reference::is_valid_name(&name) || name.starts_with("refs/elf/remotes/") {
+        return Err(Error::invalid("elf.ref", format!("{name:?} is neither refs/elf/NAME nor refs/heads/NAME")));
+    }
+    Ok(name)
+}
+
+fn seconds(key: &str, text: &str) -> Result<Duration> {
+    let limit = 24.0 * 3600.0;
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=limit).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(Error::invalid(key, format!("{text:?} is no number of seconds (limit: 0 to {limit})"))),
+    }
+}
+
+/// Reads a size with git's suffixes: k, m and g.
+fn bytes(key: &str, text: &str) -> Result<u64> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, unit) = match lower.char_indices().last() {
+        Some((at, 'k')) => (&lower[..at], 1 << 10),
+        Some((at, 'm')) => (&lower[..at], 1 << 20),
+        Some((at, 'g')) => (&lower[..at], 1 << 30),
+        _ => (lower.as_str(), 1),
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| Error::invalid(key, format!("{text:?} is no size in bytes (k, m and g are understood)")))
+}
+
+/// Reads what `git -c` passed on: `GIT_CONFIG_PARAMETERS`, then `GIT_CONFIG_COUNT` with its numbered keys and values.
+fn given_on_the_command_line() -> Vec<(String, String)> {
+    let mut given = std::env::var("GIT_CONFIG_PARAMETERS").map(|text| parameters(&text)).unwrap_or_default();
+    let count = std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(0_u16);
+    given.extend((0..count).filter_map(|i| {
+        Some((std::env::var(format!("GIT_CONFIG_KEY_{i}")).ok()?, std::env::var(format!("GIT_CONFIG_VALUE_{i}")).ok()?))
+    }));
+    given
+}
+
+/// Splits `'key'='value'` (git 2.31 and later) and `'key=value'` (before), quoted as by git's quote.c.
+fn parameters(text: &str) -> Vec<(String, String)> {
+    let mut given = Vec::new();
+    let mut word = String::new();
+    let mut chars = text.chars();
+    let mut quoted = false;
+    let mut split = None;
+    loop {
+        match chars.next() {
+            Some('\'') => quoted = !quoted,
+            Some('\\') if !quoted => word.extend(chars.next()),
+            Some('=') if !quoted && split.is_none() => split = Some(word.len()),
+            end @ (None | Some(' ')) if !quoted || end.is_none() => {
+                let at = split.take().map(|at| (at, at)).or_else(|| word.find('=').map(|at| (at, at + 1)));
+                if let Some((key, value)) = at {
+                    given.push((word[..key].to_owned(), word[value..].to_owned()));
+                } else if !word.is_empty() {
+                    given.push((word.clone(), "true".to_owned()));
+                }
+                word.clear();
+                if end.is_none() {
+                    return given;
+                }
+            }
+            Some(c) => word.push(c),
+            None => unreachable!("the end of the text is handled above"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_git_config_parameters_are_read() {
+        let given = parameters(r"'elf.lockTimeout'='1' 'elf.agent=it'\''s = me' 'elf.flag'");
+        let pairs: Vec<_> = given.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(pairs, [("elf.lockTimeout", "1"), ("elf.agent", "it's = me"), ("elf.flag", "true")]);
+    }
+
+    #[test]
+    fn sizes_and_times_have_limits() {
+        assert_eq!(bytes("k", "256k").unwrap(), 262_144);
+        assert!(bytes("k", "-1").is_err());
+        assert!(seconds("s", "1e9").is_err());
+        assert_eq!(seconds("s", "0.5").unwrap(), Duration::from_millis(500));
+    }
+
+    #[test]
+    fn only_refs_that_can_hold_a_ledger_are_accepted() {
+        for good in ["refs/elf/memory", "refs/heads/memory"] {
+            assert!(checked_ref(good.into()).is_ok());
+        }
+        for bad in ["refs/tags/x", "memory", "refs/elf/a..b", "refs/elf/remotes/origin/memory", "HEAD"] {
+            assert!(checked_ref(bad.into()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The index: SQLite with WAL and FTS5, a pure function of the ledger's tree.
+//!
+//! It is stamped with the ref, tip and tree that it was made from, so "is it current?" is one comparison. A write transaction
+//! is always IMMEDIATE (an upgrade from read to write fails at once, whatever the timeout) and borrows the [`RepoLock`]. It may be
+//! deleted at any time; nothing is ever written from it to the ledger.
+
+mod dump;
+mod query_text;
+mod schema;
+mod search;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::{Map, Value as Json};
+
+pub use dump::{Difference, compare};
+pub use search::{EventRow, Filter, Row};
+pub use write::Batch;
+
+use crate::error::{Doing, Error, Result};
+use crate::lock::RepoLock;
+
+/// Name of the database below our directory.
+const FILE: &str = "index.db";
+
+/// What an index was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub ref_name: String,
+    pub tip: String,
+    pub tree: String,
+}
+
+/// An open index.
+pub struct Index {
+    conn: Connection,
+    path: PathBuf,
+}
+
+impl Index {
+    /// Opens the index in `dir` for writing; one that is missing, foreign, old or broken becomes an empty one.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn create(dir: &Path, _lock: &RepoLock<'_>) -> Result<Self> {
+        let path = dir.join(FILE);
+        Ok(Self { conn: schema::open_writer(&path)?, path })
+    }
+
+    /// Opens the index in `dir` for reading, `query_only`; `None` when there is none that can be read.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the file is damaged ([`Index::is_damage`]).
+    pub fn read(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(FILE);
+        let conn = schema::open_reader(&path).doing(|| format!("read {}", path.display()))?;
+        Ok(conn.map(|conn| Self { conn, path }))
+    }
+
+    /// Makes an empty index in memory.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn in_memory() -> Result<Self> {
+        let conn = schema::open_memory().doing(|| "open in memory".into())?;
+        Ok(Self { conn, path: PathBuf::new() })
+    }
+
+    /// Tells whether an error means that a rebuild is due.
+    pub fn is_damage(error: &Error) -> bool {
+        schema::is_damage(error)
+    }
+
+    /// Empties a damaged index in place and opens it again.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn recreate(dir: &Path, _lock: &RepoLock<'_>) -> Result<Self> {
+        let path = dir.join(FILE);
+        schema::discard(&path)?;
+        Ok(Self { conn: schema::open_writer(&path)?, path })
+    }
+
+    /// Reads what the index was made from; `None` when it is empty.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn stamp(&self) -> Result<Option<Stamp>> {
+        self.conn
+            .query_row("SELECT ref, tip, tree FROM stamp", [], |row| {
+                Ok(Stamp { ref_name: row.get(0)?, tip: row.get(1)?, tree: row.get(2)? })
+            })
+            .optional()
+            .doing(|| "read the stamp".into())
+    }
+
+    /// Begins the one write transaction, which cannot outlive the lock.
+    ///
+    /// # Errors
+    /// When another connection writes for longer than the busy timeout of 10 s.
+    pub fn begin<'a>(&'a mut self, lock: &'a RepoLock<'_>) -> Result<Batch<'a>> {
+        Batch::begin(&mut self.conn, lock)
+    }
+
+    /// Prepares the connection for a rebuild: 64 MB of page cache, and a larger hash table for the full-text index.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn prepare_rebuild(&self, _lock: &RepoLock<'_>) -> Result<()> {
+        self.conn
+            .execute_batch("PRAGMA cache_size = -64000; INSERT INTO words (words, rank) VALUES ('hashsize', 8388608)")
+            .doing(|| "prepare the rebuild".into())
+    }
+
+    /// Returns the size of the write-ahead log in bytes.
+    pub fn wal_size(&self) -> u64 {
+        std::fs::metadata(schema::with_suffix(&self.path, "-wal")).map_or(0, |meta| meta.len())
+    }
+
+    /// Moves the write-ahead log into the database and truncates it, when it is larger than `limit` bytes.
+    ///
+    /// Readers that are still on an older state make it a partial one; the next holder tries again.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn checkpoint(&self, _lock: &RepoLock<'_>, limit: u64) -> Result<()> {
+        if self.wal_size() <= limit {
+            return Ok(());
+        }
+        let doing = || "checkpoint".to_owned();
+        self.conn.busy_timeout(Duration::from_millis(50)).doing(doing)?;
+        self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).doing(doing)?;
+        self.conn.busy_timeout(schema::BUSY_TIMEOUT).doing(doing)
+    }
+
+    /// Runs SQLite's own checks of the file and of the full-text index against its content.
+    ///
+    /// # Errors
+    /// When the database cannot be read at all.
+    pub fn integrity(&self) -> Result<Vec<String>> {
+        let doing = || "check the index".to_owned();
+        let mut statement = self.conn.prepare("PRAGMA quick_check(20)").doing(doing)?;
+        let found = statement.query_map([], |row| row.get::<_, String>(0)).doing(doing)?;
+        let mut problems: Vec<String> = found.collect::<rusqlite::Result<_>>().doing(doing)?;
+        problems.retain(|line| line != "ok");
+        Ok(problems)
+    }
+
+    /// Compares the full-text index with the rows it was made from; this needs a writing connection.
+    ///
+    /// # Errors
+    /// When it differs, or cannot be read.
+    pub fn full_text_integrity(&self, _lock: &RepoLock<'_>) -> Result<()> {
+        self.conn
+            .execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)", [])
+            .map(drop)
+            .doing(|| "match the full-text index with the rows".into())
+    }
+
+    /// Reads back every setting that the promises depend on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn settings(&self) -> Result<Map<String, Json>> {
+        const PRAGMAS: [&str; 13] = [
+            "journal_mode",
+            "synchronous",
+            "busy_timeout",
+            "temp_store",
+            "cache_size",
+            "wal_autocheckpoint",
+            "trusted_schema",
+            "query_only",
+            "application_id",
+            "user_version",
+            "page_size",
+            "page_count",
+            "freelist_count",
+        ];
+        let mut settings = Map::new();
+        for pragma in PRAGMAS {
+            let value = self.conn.pragma_query_value(None, pragma, |row| row.get::<_, rusqlite::types::Value>(0));
+            let value = match value.doing(|| format!("read pragma {pragma}"))? {
+                rusqlite::types::Value::Integer(number) => Json::from(number),
+                rusqlite::types::Value::Text(text) => Json::from(text),
+                other => Json::from(format!("{other:?}")),
+            };
+            settings.insert(pragma.to_owned(), value);
+        }
+        let defensive = self.conn.db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE);
+        settings.insert("defensive".into(), Json::from(defensive.doing(|| "read the defensive flag".into())?));
+        Ok(settings)
+    }
+}

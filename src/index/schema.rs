@@ -1,0 +1,214 @@
+//! Tables, versions, and how an index that is missing, old, foreign or broken becomes a fresh one.
+//!
+//! The index is a cache, so a version that is not ours, an application id that is not ours and damage have one answer: empty it
+//! in place with SQLite's own reset, which readers see as a transaction, and fill it from the ledger. A database file is never
+//! deleted or renamed while it may be open somewhere; only what SQLite cannot reset (a directory, a symlink) is moved aside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use crate::error::{Doing, Error, Result};
+
+/// `ELF1`, so that `file` and a stranger's database can be told apart.
+const APPLICATION_ID: i32 = 0x454C_4631;
+/// How long a connection waits for another one.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// One step for each version of the schema; step n makes version n + 1 of version n, inside one transaction.
+const MIGRATIONS: [&str; 1] = ["
+CREATE TABLE stamp (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    ref TEXT NOT NULL, tip TEXT NOT NULL, tree TEXT NOT NULL
+) STRICT;
+CREATE TABLE record (
+    rowid INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    golden INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    domain TEXT,
+    author TEXT,
+    agent TEXT,
+    title TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    paths TEXT NOT NULL,
+    front TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE INDEX record_created ON record (created, id);
+CREATE TABLE event (
+    id TEXT PRIMARY KEY,
+    target TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    text TEXT NOT NULL
+) STRICT;
+CREATE INDEX event_target ON event (target);
+CREATE INDEX event_created ON event (created, id);
+CREATE TABLE misfit (
+    path TEXT PRIMARY KEY,
+    id TEXT,
+    blob TEXT NOT NULL,
+    problem TEXT NOT NULL
+) STRICT;
+CREATE INDEX misfit_id ON misfit (id);
+CREATE VIRTUAL TABLE words USING fts5 (
+    title, body, tags, domain,
+    content = 'record', content_rowid = 'rowid', tokenize = 'unicode61 remove_diacritics 2'
+);
+"];
+
+/// Opens a database and sets what every connection has in common.
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    configure(&conn)?;
+    Ok(conn)
+}
+
+fn configure(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    // Checkpoints happen under the repository lock alone, above a size; one at every close would cost three fsyncs a command.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0")
+}
+
+/// Opens an index for reading; `None` when there is none that this version can read.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Option<Connection>> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() && meta.len() > 0 => {}
+        _ => return Ok(None),
+    }
+    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    conn.execute_batch("PRAGMA query_only = ON")?;
+    Ok(is_current(&conn)?.then_some(conn))
+}
+
+fn is_current(conn: &Connection) -> rusqlite::Result<bool> {
+    let number = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    Ok(number("application_id")? == APPLICATION_ID && usize::try_from(number("user_version")?) == Ok(MIGRATIONS.len()))
+}
+
+/// Opens an index for writing, whatever state it is in; the caller holds the repository lock.
+pub(super) fn open_writer(path: &Path) -> Result<Connection> {
+    let doing = || format!("open {}", path.display());
+    let usable = fs::symlink_metadata(path).map_or(true, |meta| meta.is_file());
+    if usable {
+        match open_or_migrate(path) {
+            Ok(conn) => return Ok(conn),
+            Err(error) if is_environment(&error) => return Err(error).doing(doing),
+            Err(_) => {}
+        }
+        if let Ok(conn) = reset(path).and_then(|()| open_or_migrate(path)) {
+            return Ok(conn);
+        }
+    }
+    move_aside(path)?;
+    open_or_migrate(path).doing(doing)
+}
+
+/// Builds an index in memory, to compare another one with.
+pub(super) fn open_memory() -> rusqlite::Result<Connection> {
+    let mut conn = Connection::open_in_memory()?;
+    configure(&conn)?;
+    migrate(&mut conn)?;
+    Ok(conn)
+}
+
+fn open_or_migrate(path: &Path) -> rusqlite::Result<Connection> {
+    let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    migrate(&mut conn)?;
+    Ok(conn)
+}
+
+/// Brings an empty or older schema to the present version; fails for one that is foreign or newer.
+fn migrate(conn: &mut Connection) -> rusqlite::Result<()> {
+    if is_current(conn)? {
+        return Ok(());
+    }
+    let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let number = |pragma| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let from = match (number("application_id")?, usize::try_from(number("user_version")?)) {
+        (0, Ok(0)) if tables == 0 => 0,
+        (APPLICATION_ID, Ok(version)) if version <= MIGRATIONS.len() => version,
+        _ => return Err(rusqlite::Error::InvalidQuery),
+    };
+    for step in &MIGRATIONS[from..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    let version = i32::try_from(MIGRATIONS.len()).expect("a handful of versions");
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
+}
+
+/// Empties a database of any content, broken ones included (sqlite.org/c3ref/c_dbconfig_defensive.html, RESET_DATABASE).
+fn reset(path: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    // Reads the schema, so that SQLite knows about the log; what it says of a broken file does not matter here.
+    let _ = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, true)?;
+    let emptied = conn.execute_batch("VACUUM");
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_RESET_DATABASE, false)?;
+    emptied
+}
+
+/// Moves what SQLite cannot open or reset out of the way, without following or deleting it.
+fn move_aside(path: &Path) -> Result<()> {
+    let mark = format!("{:08x}", fastrand::u32(..));
+    for suffix in ["", "-wal", "-shm"] {
+        let from = with_suffix(path, suffix);
+        if fs::symlink_metadata(&from).is_ok() {
+            let to = with_suffix(path, &format!("{suffix}.unreadable-{mark}"));
+            fs::rename(&from, &to).doing(|| format!("move {} aside", from.display()))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Tells errors of the machine (a full disk, permissions, a lock) from a file that is no index of ours.
+fn is_environment(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, OutOfMemory, PermissionDenied, ReadOnly};
+    matches!(
+        error.sqlite_error_code(),
+        Some(DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | PermissionDenied | ReadOnly)
+    )
+}
+
+/// Tells whether an error means that the index itself is damaged, so that a rebuild mends it.
+pub(super) fn is_damage(error: &Error) -> bool {
+    let Error::Sql { source, .. } = error else { return false };
+    match source {
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            !is_environment(source) && failure.code != ErrorCode::OperationInterrupted
+        }
+        rusqlite::Error::QueryReturnedNoRows => false,
+        _ => true,
+    }
+}
+
+/// Empties whatever database is at `path`, or moves it aside; the caller holds the repository lock.
+pub(super) fn discard(path: &Path) -> Result<()> {
+    let is_file = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+    if is_file && reset(path).is_ok() { Ok(()) } else { move_aside(path) }
+}

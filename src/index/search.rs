@@ -1,0 +1,277 @@
+//! Reading: lists, full-text search, look-ups. Every value is a bound parameter.
+
+use rusqlite::{OptionalExtension, Params, named_params, params};
+use serde_json::{Map, Value as Json};
+
+use super::query_text::QueryText;
+use super::{Index, write};
+use crate::error::{Doing, Error, Result};
+use crate::record::{Id, Kind, Record, Time};
+
+/// Weights of title, body, tags and domain in bm25 (sqlite.org/fts5.html#the_bm25_function): a word of the title says as
+/// much as ten in the body.
+const WEIGHTS: &str = "10.0, 1.0, 4.0, 2.0";
+
+/// Which records to return; the default is every active one.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub kinds: Vec<Kind>,
+    pub domain: Option<String>,
+    /// All of them must be there.
+    pub tags: Vec<String>,
+    pub since: Option<Time>,
+    /// A file or directory that one of the record's globs covers, or a glob that covers one of its paths.
+    pub path: Option<String>,
+    /// Part of `Name <email>`.
+    pub author: Option<String>,
+    pub agent: Option<String>,
+    pub limit: Option<usize>,
+    /// Includes what was retracted or superseded.
+    pub all: bool,
+}
+
+/// A record as readers see it: the JSON object of the command line.
+#[derive(Clone, Debug)]
+pub struct Row(pub Map<String, Json>);
+
+/// An event as it stands in the ledger.
+pub struct EventRow {
+    pub event: Record,
+}
+
+impl Row {
+    /// Returns the text of a key; empty when it is absent or no text.
+    pub fn text(&self, key: &str) -> &str {
+        self.0.get(key).and_then(Json::as_str).unwrap_or_default()
+    }
+
+    /// Tells whether a flag is set.
+    pub fn is(&self, key: &str) -> bool {
+        self.0.get(key).and_then(Json::as_bool).unwrap_or_default()
+    }
+
+    /// Returns the texts of a list.
+    pub fn list(&self, key: &str) -> Vec<&str> {
+        self.0.get(key).and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect()
+    }
+
+    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        let front: String = row.get("front")?;
+        let Ok(Json::Object(mut map)) = serde_json::from_str(&front) else {
+            return Err(rusqlite::Error::InvalidQuery);
+        };
+        map.insert("body".into(), Json::from(row.get::<_, String>("body")?));
+        if let Ok(score) = row.get::<_, f64>("score") {
+            map.insert("score".into(), Json::from(score));
+        }
+        Ok(Self(map))
+    }
+}
+
+/// The conditions of a [`Filter`] on `record`; every parameter is bound, and null means "any".
+const CONDITIONS: &str = "(:all OR record.state = 'active')
+    AND (:kinds IS NULL OR record.kind IN (SELECT value FROM json_each(:kinds)))
+    AND (:domain IS NULL OR record.domain = :domain)
+    AND (:since IS NULL OR record.created >= :since)
+    AND (:author IS NULL OR instr(lower(record.author), lower(:author)) > 0)
+    AND (:agent IS NULL OR record.agent = :agent)
+    AND (:tags IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(:tags) AS want
+        WHERE want.value NOT IN (SELECT value FROM json_each(record.tags))))
+    AND (:path IS NULL OR EXISTS (SELECT 1 FROM json_each(record.paths) AS has
+        WHERE :path GLOB has.value OR has.value GLOB :path OR has.value GLOB :path || '/*' OR :path GLOB has.value || '/*'))";
+
+impl Index {
+    /// Returns records, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn list(&self, filter: &Filter, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
+        let sql = format!(
+            "SELECT front, body FROM record WHERE {CONDITIONS} AND :query IS NULL ORDER BY created DESC, id DESC LIMIT :limit"
+        );
+        self.rows(&sql, filter, None, each)
+    }
+
+    /// Returns records that match what was typed, best first; when no record has all its words, those that have any.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn search(&self, typed: &str, filter: &Filter) -> Result<Vec<Row>> {
+        let query = QueryText::parse(typed);
+        let mut found = Vec::new();
+        for expression in [query.all(), query.any()].into_iter().flatten() {
+            self.matching(&expression, filter, &mut found)?;
+            if !found.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn matching(&self, expression: &str, filter: &Filter, found: &mut Vec<Row>) -> Result<()> {
+        // Ranking happens on row numbers alone; texts are fetched for the rows that are returned.
+        let sql = format!(
+            "SELECT front, body, -rank AS score FROM (
+                SELECT record.rowid AS row, bm25(words, {WEIGHTS}) AS rank
+                FROM words JOIN record ON record.rowid = words.rowid
+                WHERE words MATCH :query AND {CONDITIONS} ORDER BY rank, record.created DESC LIMIT :limit
+             ) JOIN record ON record.rowid = row ORDER BY rank, created DESC"
+        );
+        self.rows(&sql, filter, Some(expression), &mut |row| {
+            found.push(row);
+            Ok(())
+        })
+    }
+
+    fn rows(
+        &self,
+        sql: &str,
+        filter: &Filter,
+        query: Option<&str>,
+        each: &mut dyn FnMut(Row) -> Result<()>,
+    ) -> Result<()> {
+        let kinds = Json::from(filter.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>()).to_string();
+        let tags = Json::from(filter.tags.clone()).to_string();
+        let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        self.each_row(
+            sql,
+            named_params! {
+                ":all": filter.all,
+                ":kinds": (!filter.kinds.is_empty()).then_some(kinds),
+                ":domain": filter.domain,
+                ":since": filter.since.map(Time::micros),
+                ":author": filter.author,
+                ":agent": filter.agent,
+                ":tags": (!filter.tags.is_empty()).then_some(tags),
+                ":path": filter.path,
+                ":query": query,
+                ":limit": limit,
+            },
+            each,
+        )
+    }
+
+    fn each_row(&self, sql: &str, params: impl Params, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
+        let doing = || "search".to_owned();
+        let mut statement = self.conn.prepare_cached(sql).doing(doing)?;
+        let mut rows = statement.query(params).doing(doing)?;
+        while let Some(row) = rows.next().doing(doing)? {
+            each(Row::read(row).doing(doing)?)?;
+        }
+        Ok(())
+    }
+
+    /// Returns one record.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn get(&self, id: Id) -> Result<Option<Row>> {
+        let mut found = None;
+        self.each_row("SELECT front, body FROM record WHERE id = ?1", params![id.as_str()], &mut |row| {
+            found = Some(row);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Returns where a record's or an event's file stands: path and blob.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn file_of(&self, id: Id) -> Result<Option<(String, String)>> {
+        self.conn
+            .query_row(
+                "SELECT path, blob FROM record WHERE id = ?1 UNION ALL SELECT path, blob FROM event WHERE id = ?1",
+                [id.as_str()],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .doing(|| format!("look {id} up"))
+    }
+
+    /// Returns at most ten ids of records and events that start with `prefix`, which is normalised.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn ids_with_prefix(&self, prefix: &str) -> Result<Vec<Id>> {
+        let doing = || format!("look {prefix} up");
+        let end = format!("{prefix}~");
+        let mut statement = self
+            .conn
+            .prepare_cached(
+                "SELECT id FROM record WHERE id >= ?1 AND id < ?2 UNION SELECT id FROM event WHERE id >= ?1 AND id < ?2 LIMIT 10",
+            )
+            .doing(doing)?;
+        let ids = statement.query_map([prefix, &end], |row| row.get::<_, String>(0)).doing(doing)?;
+        ids.collect::<rusqlite::Result<Vec<_>>>().doing(doing)?.iter().map(|id| id.parse()).collect()
+    }
+
+    /// Returns the events about a record, and those about these events.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn events_of(&self, id: Id) -> Result<Vec<Record>> {
+        write::events_about(&self.conn, id)
+    }
+
+    /// Returns the newest events first, from `since` on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn events(&self, since: Option<Time>, limit: Option<usize>) -> Result<Vec<EventRow>> {
+        let doing = || "read the events".to_owned();
+        let mut statement = self
+            .conn
+            .prepare("SELECT text FROM event WHERE ?1 IS NULL OR created >= ?1 ORDER BY created DESC, id DESC LIMIT ?2")
+            .doing(doing)?;
+        let limit = limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        let texts =
+            statement.query_map(params![since.map(Time::micros), limit], |row| row.get::<_, String>(0)).doing(doing)?;
+        texts
+            .collect::<rusqlite::Result<Vec<_>>>()
+            .doing(doing)?
+            .iter()
+            .map(|text| Ok(EventRow { event: Record::parse(text.as_bytes())? }))
+            .collect()
+    }
+
+    /// Counts records by kind and state, events and misfits.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn counts(&self) -> Result<Map<String, Json>> {
+        let doing = || "count".to_owned();
+        let mut counts = Map::new();
+        let mut group = |name: &str, sql: &str| -> std::result::Result<(), Error> {
+            let mut statement = self.conn.prepare(sql).doing(doing)?;
+            let rows = statement
+                .query_map([], |row| Ok((row.get::<_, String>(0)?, Json::from(row.get::<_, i64>(1)?))))
+                .doing(doing)?;
+            counts.insert(name.to_owned(), Json::Object(rows.collect::<rusqlite::Result<_>>().doing(doing)?));
+            Ok(())
+        };
+        group("kinds", "SELECT kind, count(*) FROM record GROUP BY kind ORDER BY kind")?;
+        group("states", "SELECT state, count(*) FROM record GROUP BY state ORDER BY state")?;
+        for (name, sql) in [
+            ("records", "SELECT count(*) FROM record"),
+            ("golden", "SELECT count(*) FROM record WHERE golden"),
+            ("events", "SELECT count(*) FROM event"),
+            ("misfits", "SELECT count(*) FROM misfit"),
+        ] {
+            let count: i64 = self.conn.query_row(sql, [], |row| row.get(0)).doing(doing)?;
+            counts.insert(name.to_owned(), Json::from(count));
+        }
+        Ok(counts)
+    }
+
+    /// Lists the files that are no records, with what is wrong.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn misfits(&self) -> Result<Vec<(String, String)>> {
+        let doing = || "read the misfits".to_owned();
+        let mut statement = self.conn.prepare("SELECT path, problem FROM misfit ORDER BY path").doing(doing)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).doing(doing)?;
+        rows.collect::<rusqlite::Result<_>>().doing(doing)
+    }
+}

@@ -1,0 +1,246 @@
+//! The ledger: a git ref whose commits hold one immutable markdown file for each record. It is the truth.
+//!
+//! Protocol of a commit, under the repository lock (steps 5 to 8 of docs/durability.md):
+//!
+//! 1. libgit2 builds blobs, trees and one commit in memory ([`objects`]); nothing touches the object database yet.
+//! 2. The objects are written under temporary names beside a file with the new value of the ref, and flushed together.
+//!    An object that exists already is read back: sound, it is flushed with the others; torn, it is replaced.
+//! 3. The objects are renamed into place.
+//! 4. The ref's `.lock` is taken by linking the prepared file to it; the old value is compared; the reflog is written; the
+//!    lock is renamed onto the ref and fsynced ([`refs`]).
+//!
+//! A kill leaves temporary files and at most a `.lock` that is the same inode as one of them: [`Ledger::heal`] removes both.
+
+mod objects;
+mod refs;
+mod tree;
+
+use std::path::PathBuf;
+
+use git2::{ErrorCode, ObjectType, Oid};
+
+pub use tree::{Change, Item};
+
+use crate::error::{Doing, Error, Result};
+use crate::lock::RepoLock;
+use crate::record::{Id, Kind, Record, field};
+use crate::repo::{Identity, Repo};
+use crate::sys::Flush;
+
+/// Says what the ledger's ref is, to whoever finds it with plain git.
+pub const README: &str = include_str!("README.md");
+
+/// A ledger in an open repository.
+pub struct Ledger<'r> {
+    git: &'r git2::Repository,
+    name: String,
+    scratch: PathBuf,
+    flush: Flush,
+}
+
+/// Where the ledger stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    pub commit: Oid,
+    pub tree: Oid,
+}
+
+/// A file to be added.
+pub struct NewFile<'a> {
+    pub path: String,
+    pub text: &'a str,
+}
+
+/// How a commit ended.
+#[derive(Debug)]
+pub enum Published {
+    /// The ref points to this commit, durably.
+    At(Tip),
+    /// The ref moved meanwhile: nothing was changed; read the tip and build again.
+    Moved,
+}
+
+impl<'r> Ledger<'r> {
+    /// Names the ledger of a repository; nothing is read yet.
+    pub fn new(repo: &'r Repo, name: &str) -> Self {
+        let common = repo.common_dir();
+        Self { git: repo.git(), name: name.to_owned(), scratch: repo.elf_dir().join("tmp"), flush: Flush::of(common) }
+    }
+
+    /// Returns the full name of the ref.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads where the ref points; `None` when there is no memory yet.
+    ///
+    /// # Errors
+    /// When the ref, or the commit it names, cannot be read.
+    pub fn tip(&self) -> Result<Option<Tip>> {
+        let doing = || format!("read {}", self.name);
+        match self.git.refname_to_id(&self.name) {
+            Ok(commit) => {
+                let tree = self.git.find_commit(commit).doing(doing)?.tree_id();
+                Ok(Some(Tip { commit, tree }))
+            }
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error).doing(doing),
+        }
+    }
+
+    /// Reads the commit that the ref names, without looking at the commit itself.
+    ///
+    /// # Errors
+    /// When the ref cannot be read.
+    pub fn tip_id(&self) -> Result<Option<Oid>> {
+        match self.git.refname_to_id(&self.name) {
+            Ok(commit) => Ok(Some(commit)),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error).doing(|| format!("read {}", self.name)),
+        }
+    }
+
+    /// Tells whether the tree has a file for this id: one look-up along the shards, whatever the slug.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn contains(&self, tree: Oid, kind: Kind, id: Id) -> Result<bool> {
+        Ok(self.find(tree, kind, id)?.is_some())
+    }
+
+    /// Finds the file of an id: its path and blob.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn find(&self, tree: Oid, kind: Kind, id: Id) -> Result<Option<(String, Oid)>> {
+        let doing = || format!("read the tree of {}", self.name);
+        let leaf = Record::leaf(kind, id);
+        let mut tree = self.git.find_tree(tree).doing(doing)?;
+        for name in leaf.split('/') {
+            let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
+            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(None) };
+            tree = self.git.find_tree(child).doing(doing)?;
+        }
+        let entry = tree.iter().find(|entry| entry.name().ok().and_then(Id::of_file_name) == Some(id));
+        Ok(entry.and_then(|entry| Some((format!("{leaf}/{}", entry.name().ok()?), entry.id()))))
+    }
+
+    /// Reads the bytes of a blob; libgit2 compares them with its name.
+    ///
+    /// # Errors
+    /// When the object is missing, torn or unreadable.
+    pub fn blob(&self, oid: Oid) -> Result<Vec<u8>> {
+        let blob = self.git.find_blob(oid).doing(|| format!("read the object {oid}"))?;
+        Ok(blob.content().to_vec())
+    }
+
+    /// Lists what differs between two trees, equal subtrees skipped, in the order of paths; `None` stands for the empty tree.
+    /// Only directories and files at the root whose name `wanted` accepts are looked into.
+    ///
+    /// # Errors
+    /// When an object cannot be read, and whatever `each` returns.
+    pub fn changes(
+        &self,
+        old: Option<Oid>,
+        new: Option<Oid>,
+        wanted: &dyn Fn(&str) -> bool,
+        each: &mut dyn FnMut(Change) -> Result<()>,
+    ) -> Result<()> {
+        tree::changes(self.git, old, new, wanted, each)
+    }
+
+    /// Reads a record's file: plain, of bounded size, in the place that its kind and id say.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the file is no record; anything else when the object cannot be read.
+    pub fn record_at(&self, path: &str, item: Item) -> Result<Record> {
+        if item.mode != objects::BLOB_MODE {
+            return Err(Error::invalid("file", format!("is no plain file (mode {:o})", item.mode)));
+        }
+        let odb = self.git.odb().doing(|| "open the object database".into())?;
+        let (size, _) = odb.read_header(item.oid).doing(|| format!("read the object {}", item.oid))?;
+        if size > field::FILE_MAX {
+            return Err(Error::invalid("file", format!("has {size} bytes (limit: {})", field::FILE_MAX)));
+        }
+        let record = Record::parse(&self.blob(item.oid)?)?;
+        let (leaf, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if leaf != Record::leaf(record.kind, record.id) || Id::of_file_name(name) != Some(record.id) {
+            return Err(Error::invalid(
+                "file",
+                format!("stands in the wrong place: its kind and id say {}", record.path()),
+            ));
+        }
+        Ok(record)
+    }
+
+    /// Removes what a process of ours that died under the lock has left: temporary files, and the ref's lock when it is the
+    /// same inode as one of them. Returns what was healed.
+    pub fn heal(&self, _lock: &RepoLock<'_>) -> Vec<String> {
+        let elsewhere = objects::other_disk(self.git);
+        [&self.scratch, &elsewhere].into_iter().flat_map(|scratch| refs::heal(scratch, &self.lock_path())).collect()
+    }
+
+    /// Adds files in one commit on `base` and moves the ref to it. When this returns [`Published::At`], all of it is durable.
+    ///
+    /// # Errors
+    /// [`Error::RefLocked`] when somebody else held the ref's lock for a second; otherwise what the disk or libgit2 says. The
+    /// ref has not moved, or its move is not known to be durable: either way the files must be offered again.
+    pub fn commit(
+        &self,
+        _lock: &RepoLock<'_>,
+        base: Option<Tip>,
+        files: &[NewFile<'_>],
+        message: &str,
+        who: &Identity,
+    ) -> Result<Published> {
+        self.refuse_checked_out()?;
+        let batch = objects::build(self.git, base, files, message, who)?;
+        let place = objects::Place::new(self.git, &self.scratch)?;
+        let value = refs::prepare_value(&self.scratch, batch.commit)?;
+        place.write(&batch, &value, self.flush)?;
+        let edit = refs::Edit {
+            git: self.git,
+            name: &self.name,
+            lock_path: self.lock_path(),
+            old: base.map(|tip| tip.commit),
+            new: batch.commit,
+            who,
+            message: message.lines().next().unwrap_or_default(),
+            flush: self.flush,
+        };
+        let moved = edit.run(&value)?;
+        Ok(if moved { Published::At(Tip { commit: batch.commit, tree: batch.tree }) } else { Published::Moved })
+    }
+
+    /// Makes the present value of the ref durable, for records that were found in it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn sync_ref(&self, _lock: &RepoLock<'_>) -> Result<()> {
+        refs::sync(self.git.commondir(), &self.name, self.flush)
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.git.commondir().join(format!("{}.lock", self.name))
+    }
+
+    /// Refuses a branch that some worktree has checked out: its files and index would fall behind.
+    fn refuse_checked_out(&self) -> Result<()> {
+        if !self.name.starts_with("refs/heads/") {
+            return Ok(());
+        }
+        let common = self.git.commondir();
+        let worktrees = std::fs::read_dir(common.join("worktrees")).into_iter().flatten().flatten();
+        let heads = std::iter::once(common.join("HEAD")).chain(worktrees.map(|dir| dir.path().join("HEAD")));
+        for head in heads {
+            let text = std::fs::read_to_string(&head).unwrap_or_default();
+            if text.strip_prefix("ref: ").map(str::trim) == Some(&self.name) && !self.git.is_bare() {
+                return Err(Error::Refused {
+                    what: format!("{} is checked out, and a ledger's branch must not be", self.name),
+                    hint: "check another branch out there, or git config elf.ref refs/elf/memory".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! Building a commit in memory and bringing its objects to disk.
+//!
+//! libgit2 writes into an object database that exists in memory alone, so it never meets a torn file of the same name on disk
+//! (it would neither replace nor accept that). A small commit becomes loose objects, a large one a single pack: 2,000 records
+//! are two files instead of ten thousand.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::{Compression, write::ZlibEncoder};
+use git2::{ObjectType, Odb, Oid, Repository, Signature};
+
+use super::{NewFile, README, Tip};
+use crate::error::{Doing, Result};
+use crate::fault;
+use crate::repo::Identity;
+use crate::sys::{self, Flush, Prepared};
+
+/// Most objects that are written loose; more become one pack.
+const LOOSE_MAX: usize = 64;
+/// git's mode of a plain file.
+pub(super) const BLOB_MODE: i32 = 0o100_644;
+const TREE_MODE: i32 = 0o040_000;
+/// git's mode of objects: nobody rewrites them.
+const OBJECT_MODE: u32 = 0o444;
+
+/// A commit and everything new that it needs.
+pub(super) struct Batch {
+    memory: Repository,
+    objects: Vec<(Oid, ObjectType)>,
+    pub commit: Oid,
+    pub tree: Oid,
+}
+
+/// Builds the commit that adds `files` to `base`.
+pub(super) fn build(
+    git: &Repository,
+    base: Option<Tip>,
+    files: &[NewFile<'_>],
+    message: &str,
+    who: &Identity,
+) -> Result<Batch> {
+    let doing = || "build a commit".to_owned();
+    // The parts that stay are on disk, and the database in memory has only what is new, so libgit2's check that every
+    // entry of a tree exists would fail. Whatever enters a tree here was either just written or read from the old tree.
+    git2::opts::strict_object_creation(false);
+    let odb = Odb::new().doing(doing)?;
+    odb.add_new_mempack_backend(1).doing(doing)?;
+    let memory = Repository::from_odb(odb).doing(doing)?;
+    let mut builder = Builder { git, memory: &memory, objects: Vec::new() };
+    let readme =
+        if base.is_none() { Some(("README.md", builder.write(ObjectType::Blob, README.as_bytes())?)) } else { None };
+    let mut leaves = files
+        .iter()
+        .map(|file| Ok((file.path.as_str(), builder.write(ObjectType::Blob, file.text.as_bytes())?)))
+        .collect::<Result<Vec<_>>>()?;
+    leaves.extend(readme);
+    leaves.sort_unstable();
+    let tree = builder.tree(base.map(|tip| tip.tree), &leaves)?;
+    let commit = builder.commit(base, tree, message, who)?;
+    let objects = builder.objects;
+    Ok(Batch { memory, objects, commit, tree })
+}
+
+struct Builder<'a> {
+    git: &'a Repository,
+    memory: &'a Repository,
+    objects: Vec<(Oid, ObjectType)>,
+}
+
+impl Builder<'_> {
+    fn write(&mut self, kind: ObjectType, data: &[u8]) -> Result<Oid> {
+        let oid = self.memory.odb().and_then(|odb| odb.write(kind, data)).doing(|| "build an object".into())?;
+        self.objects.push((oid, kind));
+        Ok(oid)
+    }
+
+    /// Returns `base` with `leaves` added; they are sorted by path.
+    fn tree(&mut self, base: Option<Oid>, leaves: &[(&str, Oid)]) -> Result<Oid> {
+        let doing = || "build a tree".to_owned();
+        let old = base.map(|oid| self.git.find_tree(oid)).transpose().doing(doing)?;
+        let mut new = self.memory.treebuilder(None).doing(doing)?;
+        for entry in old.iter().flat_map(git2::Tree::iter) {
+            new.insert(entry.name_bytes(), entry.id(), entry.filemode_raw()).doing(doing)?;
+        }
+        let directory = |path: &str| path.split_once('/').map(|(directory, _)| directory.to_owned());
+        for group in leaves.chunk_by(|a, b| directory(a.0).is_some() && directory(a.0) == directory(b.0)) {
+            let Some(name) = directory(group[0].0) else {
+                new.insert(group[0].0, group[0].1, BLOB_MODE).doing(doing)?;
+                continue;
+            };
+            let below = old.as_ref().and_then(|old| old.get_name(&name)).filter(|e| e.kind() == Some(ObjectType::Tree));
+            let rest: Vec<_> = group.iter().map(|(path, oid)| (&path[name.len() + 1..], *oid)).collect();
+            let child = self.tree(below.map(|entry| entry.id()), &rest)?;
+            new.insert(&name, child, TREE_MODE).doing(doing)?;
+        }
+        let oid = new.write().doing(doing)?;
+        self.objects.push((oid, ObjectType::Tree));
+        Ok(oid)
+    }
+
+    fn commit(&mut self, base: Option<Tip>, tree: Oid, message: &str, who: &Identity) -> Result<Oid> {
+        let doing = || "build a commit".to_owned();
+        let odb = self.memory.odb().doing(doing)?;
+        if let Some(tip) = base {
+            // The parent's bytes, so that libgit2 can name it; it is not new and is not written.
+            let parent = self.git.odb().and_then(|disk| odb.write(ObjectType::Commit, disk.read(tip.commit)?.data()));
+            parent.doing(doing)?;
+        }
+        let parent = base.map(|tip| self.memory.find_commit(tip.commit)).transpose().doing(doing)?;
+        let parents: Vec<_> = parent.iter().collect();
+        let tree = self.memory.find_tree(tree).doing(doing)?;
+        let signature = Signature::now(&who.name, &who.email).doing(doing)?;
+        let text = self.memory.commit_create_buffer(&signature, &signature, message, &tree, &parents).doing(doing)?;
+        self.write(ObjectType::Commit, &text)
+    }
+}
+
+/// Where objects go.
+pub(super) struct Place<'a> {
+    git: &'a Repository,
+    objects: PathBuf,
+    /// On the file system of `objects`, which may be a link to another disk.
+    scratch: PathBuf,
+}
+
+/// Where temporary objects go when `objects` is a link to another file system.
+pub(super) fn other_disk(git: &Repository) -> PathBuf {
+    git.commondir().join("objects").join("elf-tmp")
+}
+
+/// A file that is ready to be renamed into place.
+struct Ready {
+    file: Prepared,
+    target: PathBuf,
+}
+
+impl<'a> Place<'a> {
+    pub fn new(git: &'a Repository, scratch: &Path) -> Result<Self> {
+        let objects = git.commondir().join("objects");
+        sys::create_dir(scratch).doing(|| format!("create {}", scratch.display()))?;
+        let device = |path: &Path| sys::links(&path.canonicalize().ok()?).map(|(device, _)| device);
+        let scratch = if device(&objects) == device(scratch) { scratch.to_owned() } else { other_disk(git) };
+        sys::create_dir(&scratch).doing(|| format!("create {}", scratch.display()))?;
+        Ok(Self { git, objects, scratch })
+    }
+
+    /// Writes, flushes and places all objects of a batch, and flushes `value` with them.
+    pub fn write(&self, batch: &Batch, value: &Prepared, flush: Flush) -> Result<()> {
+        let doing = || "write objects".to_owned();
+        let mut existing = Vec::new();
+        let mut ready =
+            if batch.objects.len() > LOOSE_MAX { self.pack(batch)? } else { self.loose(batch, &mut existing)? };
+        fault!("objects-written");
+        // `value` comes last: in batch mode its fsync is the one that commits the journal for all.
+        let files: Vec<&File> =
+            existing.iter().chain(ready.iter().map(|ready| ready.file.file())).chain([value.file()]).collect();
+        sys::flush_all(&files, flush).doing(|| "make objects durable".into())?;
+        fault!("objects-flushed");
+        for object in &mut ready {
+            sys::create_dir(object.target.parent().expect("objects have a directory")).doing(doing)?;
+            object.file.rename_to(&object.target).doing(doing)?;
+            fault!("object-renamed");
+        }
+        if flush == Flush::Each {
+            let mut dirs: Vec<_> = ready.iter().filter_map(|ready| ready.target.parent()).collect();
+            dirs.sort_unstable();
+            dirs.dedup();
+            for object in &ready {
+                sys::sync_file(object.file.file()).doing(doing)?;
+            }
+            dirs.into_iter().chain([self.objects.as_path()]).try_for_each(sys::sync_dir).doing(doing)?;
+        }
+        Ok(())
+    }
+
+    fn loose(&self, batch: &Batch, existing: &mut Vec<File>) -> Result<Vec<Ready>> {
+        let doing = || "write objects".to_owned();
+        let odb = batch.memory.odb().doing(doing)?;
+        let mut ready = Vec::new();
+        for (oid, kind) in &batch.objects {
+            let name = oid.to_string();
+            let target = self.objects.join(&name[..2]).join(&name[2..]);
+            let object = odb.read(*oid).doing(doing)?;
+            if fs::symlink_metadata(&target).is_ok() && self.is_sound(*oid, object.data()) {
+                existing.push(File::open(&target).doing(doing)?);
+                continue;
+            }
+            let bytes = loose_bytes(*kind, object.data()).doing(doing)?;
+            let file = sys::prepare(&self.scratch, "object-", &bytes, OBJECT_MODE).doing(doing)?;
+            ready.push(Ready { file, target });
+        }
+        Ok(ready)
+    }
+
+    fn is_sound(&self, oid: Oid, data: &[u8]) -> bool {
+        self.git.odb().and_then(|odb| odb.read(oid).map(|object| object.data() == data)).unwrap_or(false)
+    }
+
+    fn pack(&self, batch: &Batch) -> Result<Vec<Ready>> {
+        let doing = || "write a pack".to_owned();
+        let dir = self.scratch.join(format!("pack-{}", std::process::id()));
+        sys::create_dir(&dir).doing(doing)?;
+        let mut pack = batch.memory.packbuilder().doing(doing)?;
+        for (oid, _) in &batch.objects {
+            pack.insert_object(*oid, None).doing(doing)?;
+        }
+        pack.write(&dir, OBJECT_MODE).doing(doing)?;
+        let mut names: Vec<_> = fs::read_dir(&dir).and_then(Iterator::collect::<io::Result<Vec<_>>>).doing(doing)?;
+        // The pack goes before its index: an index without its pack would be an error to git.
+        names.sort_by_key(|entry| entry.path().extension().is_some_and(|extension| extension == "idx"));
+        let ready = names.into_iter().map(|entry| {
+            let target = self.objects.join("pack").join(entry.file_name());
+            Ok(Ready { file: Prepared::adopt(entry.path())?, target })
+        });
+        ready.collect::<io::Result<Vec<_>>>().doing(doing)
+    }
+}
+
+/// Encodes a loose object: zlib over `kind SP size NUL data` (gitformat-loose(5)); git's default level for them is 1.
+fn loose_bytes(kind: ObjectType, data: &[u8]) -> io::Result<Vec<u8>> {
+    let mut zlib = ZlibEncoder::new(Vec::with_capacity(data.len() / 2 + 64), Compression::fast());
+    write!(zlib, "{kind} {}\0", data.len())?;
+    zlib.write_all(data)?;
+    zlib.finish()
+}

@@ -1,0 +1,156 @@
+//! Moving the ref: compare-and-swap on a loose ref file, durable when it returns.
+//!
+//! libgit2 can lock a ref but not fsync it, and it rewrites a whole reflog for one line; so the file protocol of git itself
+//! (lockfile.h, files-backend.c) is spoken here: `<ref>.lock` is taken exclusively, the reflog is appended under it, and the
+//! lock is renamed onto the ref.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use git2::{ErrorCode, Oid, Repository};
+
+use crate::error::{Doing, Error, Result};
+use crate::fault;
+use crate::record::Time;
+use crate::repo::Identity;
+use crate::sys::{self, Flush, Prepared};
+
+/// How long somebody else may hold the ref's lock.
+const PATIENCE: Duration = Duration::from_secs(1);
+const REF_PREFIX: &str = "ref-";
+
+/// Writes the new value of the ref to a file of its own, to be flushed with the objects.
+pub(super) fn prepare_value(scratch: &Path, commit: Oid) -> Result<Prepared> {
+    sys::create_dir(scratch).doing(|| format!("create {}", scratch.display()))?;
+    sys::prepare(scratch, REF_PREFIX, format!("{commit}\n").as_bytes(), 0o666)
+        .doing(|| "write the new value of the ref".into())
+}
+
+/// One move of the ref.
+pub(super) struct Edit<'a> {
+    pub git: &'a Repository,
+    pub name: &'a str,
+    pub lock_path: PathBuf,
+    pub old: Option<Oid>,
+    pub new: Oid,
+    pub who: &'a Identity,
+    pub message: &'a str,
+    pub flush: Flush,
+}
+
+/// The ref's lock file, removed on drop unless it became the ref.
+struct RefLock<'a>(Option<&'a Path>);
+
+impl Drop for RefLock<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.0 {
+            let _ = sys::unlink(path);
+        }
+    }
+}
+
+impl Edit<'_> {
+    /// Moves the ref; `false` when it no longer has the old value.
+    pub fn run(&self, value: &Prepared) -> Result<bool> {
+        let doing = || format!("update {}", self.name);
+        let target = self.git.commondir().join(self.name);
+        self.take_lock(value)?;
+        let mut lock = RefLock(Some(&self.lock_path));
+        fault!("ref-locked");
+        if self.current()? != self.old {
+            return Ok(false);
+        }
+        self.append_reflog().doing(|| format!("write the reflog of {}", self.name))?;
+        fault!("reflog-written");
+        value.rename_link(&self.lock_path, &target).doing(doing)?;
+        lock.0 = None;
+        fault!("ref-renamed");
+        sys::sync_file(value.file()).doing(|| format!("make {} durable", self.name))?;
+        if self.flush == Flush::Each {
+            sync_parents(&target, self.git.commondir()).doing(doing)?;
+        }
+        fault!("ref-synced");
+        Ok(true)
+    }
+
+    fn take_lock(&self, value: &Prepared) -> Result<()> {
+        let parent = self.lock_path.parent().expect("a ref has a directory");
+        let start = Instant::now();
+        loop {
+            match value.link_to(&self.lock_path) {
+                Ok(()) => return Ok(()),
+                // pack-refs may remove an empty directory at any time.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && start.elapsed() < PATIENCE => {
+                    sys::create_dir(parent).doing(|| format!("create {}", parent.display()))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    if start.elapsed() >= PATIENCE {
+                        return Err(Error::RefLocked { path: self.lock_path.display().to_string() });
+                    }
+                    std::thread::sleep(Duration::from_millis(fastrand::u64(1..20)));
+                }
+                Err(error) => return Err(error).doing(|| format!("create {}", self.lock_path.display())),
+            }
+        }
+    }
+
+    fn current(&self) -> Result<Option<Oid>> {
+        match self.git.refname_to_id(self.name) {
+            Ok(oid) => Ok(Some(oid)),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error).doing(|| format!("read {}", self.name)),
+        }
+    }
+
+    /// Appends one line, as git does; git creates no reflog for refs outside its own hierarchies, so it is created here.
+    fn append_reflog(&self) -> io::Result<()> {
+        let path = self.git.commondir().join("logs").join(self.name);
+        sys::create_dir(path.parent().expect("a reflog has a directory"))?;
+        let old = self.old.map_or_else(|| "0".repeat(self.new.to_string().len()), |old| old.to_string());
+        let seconds = Time::now().micros().div_euclid(1_000_000);
+        let line = format!("{old} {} {} {seconds} +0000\t{}\n", self.new, self.who, self.message);
+        sys::append(&path, line.as_bytes())
+    }
+}
+
+/// Makes the present value of a ref durable, loose or packed.
+pub(super) fn sync(common: &Path, name: &str, flush: Flush) -> Result<()> {
+    let doing = || format!("make {name} durable");
+    let loose = common.join(name);
+    let path = if loose.is_file() { loose } else { common.join("packed-refs") };
+    let file = File::open(&path).doing(doing)?;
+    sys::sync_file(&file).doing(doing)?;
+    if flush == Flush::Each {
+        sync_parents(&path, common).doing(doing)?;
+    }
+    Ok(())
+}
+
+fn sync_parents(path: &Path, top: &Path) -> io::Result<()> {
+    for dir in path.ancestors().skip(1) {
+        sys::sync_dir(dir)?;
+        if dir == top {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Removes temporary files of a dead holder, and the ref's lock if it is one of them under another name.
+///
+/// Only a holder of the repository lock writes to `scratch`, so under that lock everything in it is a leftover.
+pub(super) fn heal(scratch: &Path, lock_path: &Path) -> Vec<String> {
+    let mut healed = Vec::new();
+    let Ok(entries) = fs::read_dir(scratch) else { return healed };
+    let lock_inode = sys::links(lock_path);
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if lock_inode.is_some() && lock_inode == sys::links(&path) && sys::unlink(lock_path).is_ok() {
+            healed.push(format!("removed {}, left by a git-elf that died", lock_path.display()));
+        }
+        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { sys::unlink(&path) };
+    }
+    healed
+}

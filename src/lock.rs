@@ -1,0 +1,201 @@
+//! The repository lock: one holder at a time among all processes and worktrees.
+//!
+//! It is an advisory lock (flock through `fd-lock`) on `<common dir>/elf/lock`. The kernel frees it when the holder dies, so
+//! it cannot go stale, and the file is never deleted: unlinking it while somebody waits would give two holders. Its text
+//! (`pid verb since`) serves messages only.
+//!
+//! Waiting is exponential back-off with full jitter (delay uniform in 0 … min(cap, base·2ⁿ); M. Brooker, "Exponential
+//! Backoff And Jitter", 2015) from 1 ms to a cap of 64 ms.
+//!
+//! Lock order, everywhere: repository lock, then git's own ref and index locks, then a SQLite write transaction. A write
+//! transaction borrows the [`RepoLock`], so it cannot outlive it:
+//!
+//! ```compile_fail,E0505
+//! # fn test(dir: &std::path::Path) -> Result<(), git_elf::error::Error> {
+//! let mut file = git_elf::lock::LockFile::open(dir)?;
+//! let lock = file.try_lock("test")?.expect("free");
+//! let mut index = git_elf::index::Index::create(dir, &lock)?;
+//! let transaction = index.begin(&lock)?;
+//! drop(lock); // the transaction is still alive
+//! transaction.rollback()?;
+//! # Ok(()) }
+//! ```
+//!
+//! and cannot begin without one:
+//!
+//! ```compile_fail,E0061
+//! # fn test(index: &mut git_elf::index::Index) -> Result<(), git_elf::error::Error> {
+//! index.begin()?;
+//! # Ok(()) }
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fd_lock::{RwLock, RwLockWriteGuard};
+
+use crate::error::{Doing, Error, Result};
+use crate::record::Time;
+
+const BASE: Duration = Duration::from_millis(1);
+const CAP: Duration = Duration::from_millis(64);
+/// Time after which a waiter says once who holds the lock.
+const SAY_AFTER: Duration = Duration::from_millis(300);
+
+/// The lock file, open.
+pub struct LockFile {
+    file: RwLock<File>,
+    path: PathBuf,
+}
+
+/// Proof that this process holds the repository lock.
+pub struct RepoLock<'f> {
+    guard: RwLockWriteGuard<'f, File>,
+}
+
+/// How a wait for the lock ended.
+pub enum Outcome<T> {
+    /// The lock was held for the work.
+    Done(T),
+    /// The waiter found that there is nothing left to do.
+    Unneeded,
+    /// The deadline passed.
+    Busy,
+}
+
+/// What a waiter can do between two attempts.
+pub trait Waiter {
+    /// Tells whether the work has been done by somebody else meanwhile.
+    fn unneeded(&mut self) -> bool {
+        false
+    }
+
+    /// Is called once, after 300 ms, with the text of the holder.
+    fn waiting(&mut self, _holder: &str) {}
+}
+
+/// Waits without a word.
+pub struct Silent;
+
+impl Waiter for Silent {}
+
+impl LockFile {
+    /// Opens the lock file in `dir`, creating it where it is missing.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let path = dir.join("lock");
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.doing(|| format!("open {}", path.display()))?;
+        Ok(Self { file: RwLock::new(file), path })
+    }
+
+    /// Tries once, without waiting; `None` when somebody else holds the lock.
+    ///
+    /// # Errors
+    /// When the file system cannot lock.
+    pub fn try_lock(&mut self, verb: &str) -> Result<Option<RepoLock<'_>>> {
+        match self.file.try_write() {
+            Ok(guard) => Ok(Some(RepoLock::new(guard, verb))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error).doing(|| format!("lock {}", self.path.display())),
+        }
+    }
+
+    /// Waits at most `patience` for the lock and runs `work` under it.
+    ///
+    /// # Errors
+    /// When the file system cannot lock, and whatever `work` returns.
+    pub fn hold<T>(
+        &mut self,
+        verb: &str,
+        patience: Duration,
+        waiter: &mut dyn Waiter,
+        work: impl FnOnce(&RepoLock<'_>) -> Result<T>,
+    ) -> Result<Outcome<T>> {
+        let start = Instant::now();
+        let mut said = false;
+        let mut ceiling = BASE;
+        loop {
+            if let Some(lock) = self.try_lock(verb)? {
+                return work(&lock).map(Outcome::Done);
+            }
+            let waited = start.elapsed();
+            if waited >= patience {
+                return Ok(Outcome::Busy);
+            }
+            if waited >= SAY_AFTER && !said {
+                said = true;
+                waiter.waiting(&self.holder());
+            }
+            let delay = ceiling.mul_f64(fastrand::f64()).min(patience - waited);
+            std::thread::sleep(delay);
+            ceiling = (ceiling * 2).min(CAP);
+            if waiter.unneeded() {
+                return Ok(Outcome::Unneeded);
+            }
+        }
+    }
+
+    /// Returns the error of a command that needs the lock and did not get it.
+    pub fn taken(&self, waited: Duration) -> Error {
+        Error::LockTaken { holder: self.holder(), waited_ms: waited.as_millis() }
+    }
+
+    /// Describes the holder from the text of the file, which may be of an earlier one.
+    pub fn holder(&self) -> String {
+        let mut text = String::new();
+        let read = File::open(&self.path).and_then(|file| file.take(200).read_to_string(&mut text));
+        let mut words = text.split_whitespace();
+        match (read, words.next(), words.next(), words.next()) {
+            (Ok(_), Some(pid), Some(verb), Some(since)) => format!("pid {pid} (git elf {verb}, since {since})"),
+            _ => "another process".to_owned(),
+        }
+    }
+}
+
+impl<'f> RepoLock<'f> {
+    fn new(mut guard: RwLockWriteGuard<'f, File>, verb: &str) -> Self {
+        let text = format!("{} {verb} {}\n", std::process::id(), Time::now());
+        // The text is decoration: a full disk must not keep anybody from the lock.
+        let _ = guard.rewind().and_then(|()| guard.set_len(0)).and_then(|()| guard.write_all(text.as_bytes()));
+        Self { guard }
+    }
+
+    /// Returns the descriptor that carries the lock.
+    pub fn file(&self) -> &File {
+        &self.guard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_waits_says_so_and_gives_up() {
+        struct Notes(Vec<String>);
+        impl Waiter for Notes {
+            fn waiting(&mut self, holder: &str) {
+                self.0.push(holder.to_owned());
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (mut first, mut second) = (LockFile::open(dir.path()).unwrap(), LockFile::open(dir.path()).unwrap());
+        let lock = first.try_lock("test").unwrap().unwrap();
+        let mut notes = Notes(Vec::new());
+        let outcome = second.hold("other", Duration::from_millis(400), &mut notes, |_| Ok(())).unwrap();
+        assert!(matches!(outcome, Outcome::Busy));
+        assert_eq!(notes.0.len(), 1, "the holder is named once");
+        assert!(
+            notes.0[0].contains(&format!("pid {} (git elf test", std::process::id())),
+            "{notes:?}",
+            notes = notes.0
+        );
+        drop(lock);
+        assert!(second.try_lock("other").unwrap().is_some());
+    }
+}

@@ -1,0 +1,147 @@
+//! The repository git-elf works in: opened as git would, or refused.
+//!
+//! Everything of ours lives in `<common dir>/elf`, shared by all worktrees. The environment (`GIT_DIR`, `GIT_WORK_TREE`,
+//! `GIT_CEILING_DIRECTORIES`, `GIT_CONFIG_GLOBAL` …) counts as it does for git.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::{Doing, Error, Result};
+use crate::sys;
+
+/// An open repository and the directories that matter here.
+pub struct Repo {
+    git: git2::Repository,
+    elf_dir: PathBuf,
+}
+
+/// Who the user is, as in a commit.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub name: String,
+    pub email: String,
+}
+
+/// What HEAD was when a lesson was learned.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    pub commit: Option<String>,
+    pub branch: Option<String>,
+}
+
+impl Repo {
+    /// Opens the repository that git would use here.
+    ///
+    /// # Errors
+    /// [`Error::NotARepository`] where git finds none; [`Error::Refused`] for formats that libgit2 cannot read.
+    pub fn open() -> Result<Self> {
+        Self::wrap(git2::Repository::open_from_env())
+    }
+
+    /// Opens the repository at `path`, whatever the environment says.
+    ///
+    /// # Errors
+    /// As [`Repo::open`].
+    pub fn open_at(path: &Path) -> Result<Self> {
+        Self::wrap(git2::Repository::open(path))
+    }
+
+    fn wrap(opened: std::result::Result<git2::Repository, git2::Error>) -> Result<Self> {
+        let git = opened.map_err(refusal)?;
+        let elf_dir = git.commondir().join("elf");
+        Ok(Self { git, elf_dir })
+    }
+
+    /// Returns libgit2's handle.
+    pub fn git(&self) -> &git2::Repository {
+        &self.git
+    }
+
+    /// Returns the directory shared by all worktrees: `.git` of the main one.
+    pub fn common_dir(&self) -> &Path {
+        self.git.commondir()
+    }
+
+    /// Returns `<common dir>/elf`, where lock, spool and index live.
+    pub fn elf_dir(&self) -> &Path {
+        &self.elf_dir
+    }
+
+    /// Creates our directory where it is missing.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn create_elf_dir(&self) -> Result<()> {
+        sys::create_dir(&self.elf_dir).doing(|| format!("create {}", self.elf_dir.display()))
+    }
+
+    /// Returns the root of the working tree; `None` in a bare repository.
+    pub fn workdir(&self) -> Option<&Path> {
+        self.git.workdir()
+    }
+
+    /// Returns the user's identity as git would write it in a commit.
+    ///
+    /// # Errors
+    /// [`Error::NoIdentity`] naming the setting that is missing.
+    pub fn identity(&self) -> Result<Identity> {
+        let config = self.git.config().doing(|| "read git's configuration".into())?;
+        let find = |variables: &[&str], keys: &[&str], missing: &'static str| {
+            let env = variables.iter().find_map(|name| std::env::var(name).ok());
+            env.or_else(|| keys.iter().find_map(|key| config.get_string(key).ok()))
+                .map(|value| without_crud(&value))
+                .filter(|value| !value.is_empty())
+                .ok_or(Error::NoIdentity { missing })
+        };
+        Ok(Identity {
+            name: find(&["GIT_AUTHOR_NAME"], &["author.name", "user.name"], "user.name")?,
+            email: match find(&["GIT_AUTHOR_EMAIL"], &["author.email", "user.email"], "user.email") {
+                Err(missing) => find(&["EMAIL"], &[], "user.email").map_err(|_| missing)?,
+                found => found?,
+            },
+        })
+    }
+
+    /// Returns HEAD's commit and branch; both absent where they are not known, as on an unborn branch.
+    pub fn head(&self) -> Head {
+        let Ok(head) = self.git.head() else { return Head::default() };
+        let branch = head.is_branch().then(|| head.shorthand().ok().map(str::to_owned)).flatten();
+        Head { commit: head.target().map(|oid| oid.to_string()), branch }
+    }
+
+    /// Starts a git command in this repository, for what libgit2 lacks.
+    pub fn command(&self) -> Command {
+        let mut git = Command::new("git");
+        git.arg("--git-dir").arg(self.git.path());
+        git
+    }
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} <{}>", self.name, self.email)
+    }
+}
+
+/// Drops what git drops from names and addresses: angle brackets, line breaks, and leading and trailing punctuation.
+/// (git's ident.c, `strbuf_addstr_without_crud`.)
+fn without_crud(text: &str) -> String {
+    let crud =
+        |c: char| c.is_ascii_control() || matches!(c, ' ' | '.' | ',' | ':' | ';' | '<' | '>' | '"' | '\\' | '\'');
+    text.trim_matches(crud).chars().filter(|c| !matches!(c, '\n' | '\r' | '<' | '>' | '\0')).collect()
+}
+
+fn refusal(error: git2::Error) -> Error {
+    let message = error.message().to_owned();
+    if error.code() == git2::ErrorCode::NotFound {
+        return Error::NotARepository { reason: "not a git repository (or any of the parent directories)".into() };
+    }
+    let hint = if message.contains("refstorage") || message.contains("reftable") {
+        "git refs migrate --ref-format=files"
+    } else if message.contains("objectformat") {
+        "repositories with SHA-256 object names are not supported yet"
+    } else {
+        return Error::Git { doing: "open the repository".into(), source: error };
+    };
+    Error::Refused { what: format!("this repository cannot be opened: {message}"), hint: hint.into() }
+}

@@ -1,0 +1,257 @@
+//! The spool: one file for each record that is not yet durable in the ledger.
+//!
+//! An entry is the record's text under the name `<id>-<hash>.md`, where `hash` is what git calls a blob of that text. It is
+//! written under a temporary name and renamed, so it is whole or absent, except after a power cut; then the hash tells. The
+//! name is unique for its content, so renaming over an equal entry changes nothing.
+//!
+//! Only the holder of the lock removes entries, and only those that it saw in the ledger after the ref was fsynced. So a
+//! writer whose entry is gone knows that its record is durable, unless the entry is in `bad/`. Malformed entries are moved
+//! there and never deleted.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use git2::{ObjectType, Oid};
+
+use crate::error::{Doing, Error, Result};
+use crate::fault;
+use crate::lock::RepoLock;
+use crate::record::{Id, Record};
+use crate::sys::{self, Flush, Prepared};
+
+/// The spool directory.
+pub struct Spool {
+    dir: PathBuf,
+}
+
+/// A record on its way to the ledger.
+#[derive(Debug)]
+pub struct Entry {
+    pub record: Record,
+    pub text: String,
+    /// The spool file; `None` for a record that is handed to the drain directly, as an import does.
+    name: Option<String>,
+}
+
+/// A record that its writer put into the spool.
+pub struct Ticket {
+    path: PathBuf,
+    bad: PathBuf,
+    dir: PathBuf,
+    file: Prepared,
+}
+
+/// What became of a ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Still in the spool.
+    Waiting,
+    /// In the ledger, durably.
+    Committed,
+    /// Moved to `bad/`.
+    Rejected,
+}
+
+/// What the spool holds.
+#[derive(Default)]
+pub struct Listing {
+    pub entries: Vec<Entry>,
+    /// Names that could not be read or did not parse, with the reason.
+    pub malformed: Vec<(String, Error)>,
+}
+
+impl Entry {
+    /// Wraps a record that never was in the spool.
+    pub fn direct(record: Record) -> Self {
+        Self { text: record.to_text(), record, name: None }
+    }
+
+    /// Returns the name of the spool file.
+    pub fn spool_name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Tells whether the record was handed over without a spool file.
+    pub fn is_direct(&self) -> bool {
+        self.name.is_none()
+    }
+}
+
+impl Spool {
+    /// Names the spool below our directory; it is created by the first record.
+    pub fn new(elf_dir: &Path) -> Self {
+        Self { dir: elf_dir.join("spool") }
+    }
+
+    /// Returns the directory of entries that could not be read.
+    pub fn bad_dir(&self) -> PathBuf {
+        self.dir.join("bad")
+    }
+
+    /// Puts a record into the spool, not yet durably.
+    ///
+    /// # Errors
+    /// When the file system refuses; nothing is left behind.
+    pub fn put(&self, record: &Record) -> Result<Ticket> {
+        let text = record.to_text();
+        let doing = || format!("write to {}", self.dir.display());
+        sys::create_dir(&self.bad_dir()).doing(doing)?;
+        let mut file = sys::prepare(&self.dir, ".tmp-", text.as_bytes(), 0o666).doing(doing)?;
+        fault!("spool-written");
+        let name = name_of(record.id, text.as_bytes());
+        let ticket = (self.dir.join(&name), self.bad_dir().join(&name));
+        file.rename_to(&ticket.0).doing(doing)?;
+        fault!("spool-linked");
+        Ok(Ticket { path: ticket.0, bad: ticket.1, dir: self.dir.clone(), file })
+    }
+
+    /// Reads every entry and checks its hash.
+    ///
+    /// # Errors
+    /// When the directory cannot be read. What is wrong with one entry is part of the listing.
+    pub fn list(&self) -> Result<Listing> {
+        let mut listing = Listing::default();
+        for name in self.names()? {
+            match self.read(&name) {
+                Ok(entry) => listing.entries.push(entry),
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => listing.malformed.push((name, error)),
+            }
+        }
+        listing.entries.sort_by_key(|entry| (entry.record.created, entry.record.id));
+        Ok(listing)
+    }
+
+    /// Returns the number of entries without reading them.
+    pub fn len(&self) -> usize {
+        self.names().map_or(0, |names| names.len())
+    }
+
+    /// Tells whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Lists the names of entries that were put aside.
+    pub fn bad(&self) -> Vec<String> {
+        names_in(&self.bad_dir()).unwrap_or_default()
+    }
+
+    /// Finds waiting records whose id starts with `prefix`.
+    pub fn find(&self, prefix: &str) -> Vec<Record> {
+        let names = self.names().unwrap_or_default();
+        names
+            .iter()
+            .filter(|name| name.starts_with(prefix))
+            .filter_map(|name| Some(self.read(name).ok()?.record))
+            .collect()
+    }
+
+    /// Moves an entry to `bad/`. Errors of the disk are no fault of the entry: it then stays where it is.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn put_aside(&self, _lock: &RepoLock<'_>, name: &str, why: &Error) -> Result<()> {
+        if matches!(why, Error::Io { .. }) {
+            return Ok(());
+        }
+        fs::rename(self.dir.join(name), self.bad_dir().join(name)).doing(|| format!("move spool/{name} aside"))
+    }
+
+    /// Removes entries whose records are durable in the ledger.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn remove(&self, _lock: &RepoLock<'_>, entries: &[Entry]) -> Result<()> {
+        for name in entries.iter().filter_map(|entry| entry.name.as_ref()) {
+            sys::unlink(&self.dir.join(name)).doing(|| format!("remove spool/{name}"))?;
+            fault!("spool-unlinked");
+        }
+        Ok(())
+    }
+
+    /// Removes temporary files whose writer is gone and that are older than a minute.
+    pub fn sweep(&self, _lock: &RepoLock<'_>) {
+        let Ok(dir) = fs::read_dir(&self.dir) else { return };
+        for file in dir.flatten() {
+            let name = file.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(".tmp-")) else { continue };
+            let pid = pid.split('-').next().and_then(|pid| pid.parse().ok());
+            let age =
+                file.metadata().and_then(|meta| meta.modified()).map(|time| SystemTime::now().duration_since(time));
+            let old = matches!(age, Ok(Ok(age)) if age > Duration::from_secs(60));
+            if old && !pid.is_some_and(sys::process_is_alive) {
+                let _ = sys::unlink(&file.path());
+            }
+        }
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        names_in(&self.dir).doing(|| format!("list {}", self.dir.display()))
+    }
+
+    fn read(&self, name: &str) -> Result<Entry> {
+        let path = self.dir.join(name);
+        let meta = fs::symlink_metadata(&path).doing(|| format!("read spool/{name}"))?;
+        if !meta.is_file() {
+            return Err(Error::invalid("spool", format!("{name} is no regular file")));
+        }
+        let bytes = fs::read(&path).doing(|| format!("read spool/{name}"))?;
+        let record = Record::parse(&bytes)?;
+        if name_of(record.id, &bytes) != name {
+            return Err(Error::invalid("spool", format!("{name} does not hold what its name says")));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| Error::invalid("spool", "not UTF-8"))?;
+        Ok(Entry { record, text, name: Some(name.to_owned()) })
+    }
+}
+
+impl Ticket {
+    /// Looks at the entry's own name only.
+    pub fn fate(&self) -> Fate {
+        let exists = |path: &Path| fs::symlink_metadata(path).is_ok();
+        if exists(&self.path) {
+            Fate::Waiting
+        } else if exists(&self.bad) {
+            Fate::Rejected
+        } else {
+            Fate::Committed
+        }
+    }
+
+    /// Makes the entry durable in the spool.
+    ///
+    /// # Errors
+    /// When the disk refuses; the record must then be treated as lost.
+    pub fn sync(&self) -> Result<()> {
+        let doing = || format!("make {} durable", self.path.display());
+        sys::sync_file(self.file.file()).doing(doing)?;
+        if Flush::of(&self.dir) == Flush::Each {
+            sys::sync_dir(&self.dir).doing(doing)?;
+        }
+        Ok(())
+    }
+}
+
+fn name_of(id: Id, bytes: &[u8]) -> String {
+    let hash = Oid::hash_object(ObjectType::Blob, bytes).expect("hashing bytes in memory does not fail");
+    format!("{id}-{hash}.md")
+}
+
+fn names_in(dir: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && name != "bad" {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}

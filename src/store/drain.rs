@@ -1,0 +1,167 @@
+//! What the holder of the lock does for everybody.
+
+use std::collections::HashMap;
+
+use git2::{ObjectType, Oid};
+
+use super::Store;
+use super::catch_up::Known;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::ledger::{Ledger, NewFile, Published, Tip};
+use crate::lock::RepoLock;
+use crate::record::{Id, Record};
+use crate::spool::Entry;
+
+/// Most titles that a commit message lists.
+const LISTED_MAX: usize = 100;
+/// How often a ref that somebody else keeps moving is tried.
+const ATTEMPTS: u32 = 100;
+
+/// What a drain did.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Records that are new in the ledger.
+    pub committed: usize,
+    /// Records that were there already, with the same content.
+    pub present: usize,
+    /// The ledger's tip afterwards.
+    pub tip: Option<Tip>,
+}
+
+/// Entries sorted by what has to happen to them.
+struct Sorted {
+    new: Vec<Entry>,
+    present: Vec<Entry>,
+}
+
+impl Store {
+    /// Commits every waiting record and `direct` in one commit, brings the index up to date and empties the spool.
+    ///
+    /// `reject` is told about each record of `direct` whose id stands for something else already. An entry that fails for
+    /// its own reason never blocks the others.
+    ///
+    /// # Errors
+    /// When the ledger could not be written; the entries stay in the spool then.
+    pub fn drain(
+        &self,
+        lock: &RepoLock<'_>,
+        direct: Vec<Entry>,
+        reject: &mut dyn FnMut(&Record, &Error),
+    ) -> Result<Drained> {
+        // Configuration may have changed while this process waited.
+        let config = Config::load(&self.repo)?;
+        let ledger = Ledger::new(&self.repo, &config.ledger_ref);
+        for healed in ledger.heal(lock) {
+            self.say(&healed);
+        }
+        self.spool.sweep(lock);
+        let mut direct = direct;
+        for _ in 0..ATTEMPTS {
+            let base = ledger.tip()?;
+            let sorted = self.sort(lock, &ledger, base, std::mem::take(&mut direct), reject)?;
+            fault!("spool-listed");
+            let tip = match base {
+                Some(tip) if sorted.new.is_empty() => tip,
+                None if sorted.new.is_empty() => return Ok(Drained::default()),
+                _ => match self.publish(lock, &ledger, base, &sorted.new)? {
+                    Published::At(tip) => tip,
+                    Published::Moved => {
+                        direct = sorted.new.into_iter().filter(Entry::is_direct).collect();
+                        continue;
+                    }
+                },
+            };
+            return self.finish(lock, &ledger, base, tip, &sorted);
+        }
+        Err(Error::RefLocked { path: ledger.name().to_owned() })
+    }
+
+    /// Reads the spool and compares each entry with the tree.
+    fn sort(
+        &self,
+        lock: &RepoLock<'_>,
+        ledger: &Ledger<'_>,
+        base: Option<Tip>,
+        direct: Vec<Entry>,
+        reject: &mut dyn FnMut(&Record, &Error),
+    ) -> Result<Sorted> {
+        let listing = self.spool.list()?;
+        for (name, error) in &listing.malformed {
+            self.say(&format!("spool/{name} cannot be read ({error}); it is kept, and git elf check names it"));
+            self.spool.put_aside(lock, name, error)?;
+        }
+        let mut sorted = Sorted { new: Vec::new(), present: Vec::new() };
+        let mut seen: HashMap<Id, Oid> = HashMap::new();
+        for entry in listing.entries.into_iter().chain(direct) {
+            let blob = Oid::hash_object(ObjectType::Blob, entry.text.as_bytes()).expect("hashing does not fail");
+            let known = match (seen.get(&entry.record.id), base) {
+                (Some(known), _) => Some(*known),
+                (None, Some(tip)) => ledger.find(tip.tree, entry.record.kind, entry.record.id)?.map(|(_, blob)| blob),
+                (None, None) => None,
+            };
+            match known {
+                None => {
+                    seen.insert(entry.record.id, blob);
+                    sorted.new.push(entry);
+                }
+                Some(known) if known == blob => sorted.present.push(entry),
+                Some(_) => {
+                    let error = Error::invalid("id", format!("{} stands for another record already", entry.record.id));
+                    match entry.spool_name() {
+                        Some(name) => self.spool.put_aside(lock, name, &error)?,
+                        None => reject(&entry.record, &error),
+                    }
+                }
+            }
+        }
+        Ok(sorted)
+    }
+
+    fn publish(&self, lock: &RepoLock<'_>, ledger: &Ledger<'_>, base: Option<Tip>, new: &[Entry]) -> Result<Published> {
+        let files: Vec<_> = new.iter().map(|entry| NewFile { path: entry.record.path(), text: &entry.text }).collect();
+        ledger.commit(lock, base, &files, &message(new), &self.repo.identity()?)
+    }
+
+    fn finish(
+        &self,
+        lock: &RepoLock<'_>,
+        ledger: &Ledger<'_>,
+        base: Option<Tip>,
+        tip: Tip,
+        sorted: &Sorted,
+    ) -> Result<Drained> {
+        if sorted.new.is_empty() && !sorted.present.is_empty() {
+            // Somebody committed these and may have died before the ref was durable.
+            ledger.sync_ref(lock)?;
+        }
+        let known = Known { base, entries: &sorted.new };
+        if let Err(error) = self.catch_up(lock, ledger, Some(tip), Some(&known)) {
+            self.say(&format!("the index is behind and the next command mends it: {error}"));
+        }
+        fault!("index-written");
+        self.spool.remove(lock, &sorted.new)?;
+        self.spool.remove(lock, &sorted.present)?;
+        Ok(Drained { committed: sorted.new.len(), present: sorted.present.len(), tip: Some(tip) })
+    }
+}
+
+/// Writes the commit message: the title of one record, or a list.
+fn message(new: &[Entry]) -> String {
+    let line = |entry: &Entry| {
+        let title: String = entry.record.title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        format!("{}: {title}", entry.record.kind)
+    };
+    if let [one] = new {
+        return format!("elf: record {}\n", line(one));
+    }
+    let mut message = format!("elf: record {} memories\n\n", new.len());
+    for entry in new.iter().take(LISTED_MAX) {
+        message.push_str(&format!("- {}\n", line(entry)));
+    }
+    if new.len() > LISTED_MAX {
+        message.push_str(&format!("… and {} more\n", new.len() - LISTED_MAX));
+    }
+    message
+}

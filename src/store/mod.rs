@@ -1,0 +1,116 @@
+//! The one write path, and the way to an index that can be trusted.
+//!
+//! `record` → spool → lock → drain → ledger → index. The steps and what each guards against are in docs/durability.md; the
+//! rooms below do not know each other, and this one joins them:
+//!
+//! * [`Store::record`] puts records into the spool and waits until they are durable: in the ledger, or queued.
+//! * [`drain`] is what the holder of the lock does: one commit for the whole spool, then the index, then the spool is emptied.
+//! * [`catch_up`] brings the index from the tree it was made from to the ledger's present one.
+//! * [`Store::read`] answers questions, after the index was compared with the ledger's ref.
+
+mod catch_up;
+mod check;
+mod drain;
+mod read;
+mod write;
+
+use std::path::PathBuf;
+
+pub use check::Report;
+pub use drain::Drained;
+pub use write::{Receipt, State};
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::ledger::Ledger;
+use crate::lock::{LockFile, Outcome, RepoLock, Waiter};
+use crate::repo::Repo;
+use crate::spool::Spool;
+
+/// What the rooms have to say while they work; only `cli` prints.
+pub trait Voice {
+    /// Says one line.
+    fn say(&self, line: &str);
+    /// Reports that `done` of `total` are done; 0 of 0 ends the report.
+    fn progress(&self, what: &str, done: u64, total: u64);
+}
+
+/// A repository's memory.
+pub struct Store {
+    repo: Repo,
+    config: Config,
+    spool: Spool,
+    voice: Box<dyn Voice>,
+}
+
+impl Store {
+    /// Opens the memory of the repository that git would use here. Nothing is written.
+    ///
+    /// # Errors
+    /// When there is no repository, or its configuration is invalid.
+    pub fn open(voice: Box<dyn Voice>) -> Result<Self> {
+        Self::of(Repo::open()?, voice)
+    }
+
+    /// Opens the memory of a repository.
+    ///
+    /// # Errors
+    /// When its configuration is invalid.
+    pub fn of(repo: Repo, voice: Box<dyn Voice>) -> Result<Self> {
+        let config = Config::load(&repo)?;
+        let spool = Spool::new(repo.elf_dir());
+        Ok(Self { repo, config, spool, voice })
+    }
+
+    /// Returns the repository.
+    pub fn repo(&self) -> &Repo {
+        &self.repo
+    }
+
+    /// Returns the configuration as it was when the store was opened.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the spool.
+    pub fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// Returns the ledger.
+    pub fn ledger(&self) -> Ledger<'_> {
+        Ledger::new(&self.repo, &self.config.ledger_ref)
+    }
+
+    /// Returns where lock, spool and index are.
+    pub fn dir(&self) -> PathBuf {
+        self.repo.elf_dir().to_owned()
+    }
+
+    /// Runs `work` under the lock, waiting as long as `elf.lockTimeout` says.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::LockTaken`] when it stayed taken, and whatever `work` returns.
+    pub fn locked<T>(&self, verb: &str, work: impl FnOnce(&RepoLock<'_>) -> Result<T>) -> Result<T> {
+        self.repo.create_elf_dir()?;
+        let mut file = LockFile::open(self.repo.elf_dir())?;
+        let patience = self.config.lock_timeout;
+        match file.hold(verb, patience, &mut Spoken(self), work)? {
+            Outcome::Done(done) => Ok(done),
+            Outcome::Unneeded | Outcome::Busy => Err(file.taken(patience)),
+        }
+    }
+
+    fn say(&self, line: &str) {
+        self.voice.say(line);
+    }
+}
+
+/// Waits for the lock and says who has it.
+struct Spoken<'a>(&'a Store);
+
+impl Waiter for Spoken<'_> {
+    fn waiting(&mut self, holder: &str) {
+        self.0.say(&format!("waiting for the lock, held by {holder}"));
+    }
+}

@@ -1,0 +1,115 @@
+//! Answering questions.
+//!
+//! A reader takes no lock and waits for nobody. It compares the index with the ref and looks whether the spool is empty. When
+//! either is behind it tries the lock once and catches up; when the lock is taken it answers from what is there and says how
+//! much is not visible yet.
+
+use super::Store;
+use crate::error::{Error, Result};
+use crate::index::Index;
+use crate::lock::LockFile;
+use crate::record::{Id, Record};
+
+impl Store {
+    /// Answers a question from an index that is as current as can be had without waiting.
+    ///
+    /// # Errors
+    /// Whatever `ask` returns; damage of the index is mended and the question asked once more.
+    pub fn read<T>(&self, mut ask: impl FnMut(&Index) -> Result<T>) -> Result<T> {
+        match self.current().and_then(|index| ask(&index)) {
+            Err(error) if Index::is_damage(&error) => {
+                self.locked("rebuild", |lock| self.rebuild(lock))?;
+                ask(&self.current()?)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Opens the index, brought up to date if that needs no waiting.
+    fn current(&self) -> Result<Index> {
+        let tip = self.ledger().tip_id()?.map(|oid| oid.to_string()).unwrap_or_default();
+        let pending = self.spool.len();
+        let index = Index::read(self.repo.elf_dir());
+        let is_current = |index: &Index| {
+            let stamp = index.stamp().ok().flatten();
+            stamp.is_some_and(|stamp| stamp.tip == tip && stamp.ref_name == self.config.ledger_ref)
+        };
+        match index {
+            Ok(Some(index)) if pending == 0 && is_current(&index) => return Ok(index),
+            // No memory, and none to come: a question must not leave traces.
+            Ok(None) if pending == 0 && tip.is_empty() => return Index::in_memory(),
+            Ok(Some(index)) => {
+                drop(index);
+                if !self.refresh_if_free()? {
+                    self.say_behind(pending);
+                }
+            }
+            Ok(None) | Err(_) => self.locked("index", |lock| self.refresh(lock))?,
+        }
+        Index::read(self.repo.elf_dir())?.ok_or_else(|| Error::Problems {
+            what: "the index cannot be read right after it was written: git elf check".into(),
+        })
+    }
+
+    fn refresh_if_free(&self) -> Result<bool> {
+        let mut file = match LockFile::open(self.repo.elf_dir()) {
+            Err(error) if error.is_unwritable() => return Ok(false),
+            file => file?,
+        };
+        match file.try_lock("index")? {
+            None => Ok(false),
+            Some(lock) => self.refresh(&lock).map(|()| true),
+        }
+    }
+
+    /// Drains the spool and brings the index up to date.
+    fn refresh(&self, lock: &crate::lock::RepoLock<'_>) -> Result<()> {
+        if !self.spool.is_empty() {
+            match self.drain(lock, Vec::new(), &mut |_, _| {}) {
+                Ok(_) => {}
+                // The question can be answered all the same.
+                Err(error) => self.say(&format!("queued records could not be committed: {error}")),
+            }
+        }
+        let ledger = self.ledger();
+        self.catch_up(lock, &ledger, ledger.tip()?, None)
+    }
+
+    fn say_behind(&self, pending: usize) {
+        let records = if pending == 1 { "record is" } else { "records are" };
+        self.say(&format!("{pending} {records} not visible yet: another process holds the lock"));
+    }
+
+    /// Turns what somebody typed into the id of a record or event, waiting ones included.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it is no id, [`Error::NotFound`] and [`Error::Ambiguous`].
+    pub fn resolve(&self, typed: &str) -> Result<Id> {
+        let prefix = Id::normalise(typed)?;
+        let mut found = self.read(|index| index.ids_with_prefix(&prefix))?;
+        found.extend(self.spool.find(&prefix).iter().map(|record| record.id));
+        found.sort_unstable();
+        found.dedup();
+        match found[..] {
+            [id] => Ok(id),
+            [] => Err(Error::NotFound { id: typed.to_owned() }),
+            _ => Err(Error::Ambiguous {
+                prefix: typed.to_owned(),
+                candidates: found.iter().map(ToString::to_string).collect(),
+            }),
+        }
+    }
+
+    /// Reads a record as it was written, from the ledger or from the spool.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or when the object cannot be read.
+    pub fn written(&self, id: Id) -> Result<Record> {
+        if let Some((_, blob)) = self.read(|index| index.file_of(id))? {
+            let oid =
+                git2::Oid::from_str(&blob).map_err(|source| Error::Git { doing: "read a blob id".into(), source })?;
+            return Record::parse(&self.ledger().blob(oid)?);
+        }
+        self.spool.find(id.as_str()).pop().ok_or_else(|| Error::NotFound { id: id.to_string() })
+    }
+}

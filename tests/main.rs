@@ -1,0 +1,5 @@
+//! All integration tests, one binary. `architecture` fails when a file beside this one is missing from the list.
+
+mod architecture;
+mod first_use;
+mod support;
