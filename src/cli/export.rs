@@ -1,9 +1,69 @@
+//! `git elf export`: every record as it stands in the ledger, events included.
+
+use super::output::Output;
 use super::{Context, Done, Outcome};
-/// Not written yet
+use crate::error::{Doing, Error, Result};
+use crate::index::{Filter, Row};
+use crate::ledger::Change;
+
+/// Print every record, for another repository or for reading
+///
+/// jsonl has records and events as they were written; importing it into an empty repository gives the same ids, events and
+/// states. markdown has the records as they are known now.
 #[derive(clap::Args)]
-pub struct Args {}
+#[command(after_help = "Example:\n  git elf export > memory.jsonl\n  git elf export --format markdown > MEMORY.md")]
+pub struct Args {
+    /// jsonl or markdown
+    #[arg(long, default_value = "jsonl", value_parser = ["jsonl", "markdown"])]
+    format: String,
+}
+
 impl Args {
-    pub fn run(self, _context: &mut Context) -> Outcome {
-        Ok(Done::Well)
+    pub fn run(self, context: &mut Context) -> Outcome {
+        let store = context.store()?;
+        if self.format == "markdown" {
+            let filter = Filter::default();
+            let mut rows = Vec::new();
+            store.read(|index| {
+                rows.clear();
+                index.list(&filter, &mut |row| {
+                    rows.push(row);
+                    Ok(())
+                })
+            })?;
+            rows.iter().try_for_each(|row| print_markdown(&mut context.out, row))?;
+            return Ok(Done::Well);
+        }
+        // Brings what waits in the spool into the ledger first.
+        store.read(|_| Ok(()))?;
+        let ledger = store.ledger();
+        let tree = ledger.tip()?.map(|tip| tip.tree);
+        let mut skipped = 0;
+        ledger.changes(None, tree, &|_| true, &mut |change: Change| {
+            let Some(item) = change.new else { return Ok(()) };
+            match ledger.record_at(&change.path, item) {
+                Ok(record) => context.out.json(&record.to_json()).doing(|| "print".into()),
+                Err(error @ Error::Invalid { .. }) => {
+                    skipped += 1;
+                    eprintln!("elf: skipped {}: {error}", super::output::escaped(&change.path));
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        })?;
+        Ok(if skipped == 0 { Done::Well } else { Done::Problems })
     }
+}
+
+fn print_markdown(out: &mut Output, row: &Row) -> Result<()> {
+    let mut text = format!("## {}\n\n", out.shown_line(row.text("title")));
+    let mut facts = vec![row.text("kind").to_owned(), row.text("id").to_owned(), row.text("created").to_owned()];
+    facts.extend(["domain", "author", "agent"].iter().map(|key| row.text(key).to_owned()));
+    facts.extend(row.list("tags").iter().map(|tag| format!("#{tag}")));
+    facts.retain(|fact| !fact.is_empty());
+    text.push_str(&format!("*{}*\n", out.shown_line(&facts.join(" · "))));
+    if !row.text("body").is_empty() {
+        text.push_str(&format!("\n{}\n", out.shown(row.text("body"))));
+    }
+    out.line(&text).doing(|| "print".into())
 }

@@ -106,14 +106,18 @@ impl Draft {
     }
 
     /// Gives the draft the id that its own content determines, unless it has one, so that a second import finds it again.
-    pub fn derive_id(&mut self) {
-        if !self.table.contains_key("id") {
+    ///
+    /// Returns whether it did.
+    pub fn derive_id(&mut self) -> bool {
+        let derives = !self.table.contains_key("id");
+        if derives {
             let mut keys: Vec<_> = self.table.iter().collect();
             keys.sort_by_key(|(key, _)| key.as_str());
             let front: String = keys.into_iter().map(|(key, value)| front_line(key, value)).collect();
             let id = Id::derived(&["import", &front, &self.body]);
             self.put("id", id.as_str());
         }
+        derives
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use toml::{Table, Value};
 
 use super::{Id, Kind, Record, Verb};
+use crate::error::{Error, Result};
 
 /// Weight of the stated confidence against one observation each: 4 pseudo-observations.
 pub const PRIOR_WEIGHT: f64 = 4.0;
@@ -135,21 +136,28 @@ pub fn live_events(events: &[Record]) -> Vec<&Record> {
     live
 }
 
-/// Applies one edit; `None` when it would not make a valid record of this kind.
+/// Applies one edit event; `None` when it would not make a valid record of this kind.
 fn with_edit(record: &Record, event: &Record) -> Option<Record> {
-    let key = event.own_text("key")?;
+    edited(record, event.own_text("key")?, event.own.get("value"), &event.body).ok()
+}
+
+/// Returns the record with one key set to `value`, or its body to `body` when the key is `body`. An empty text removes the key.
+///
+/// # Errors
+/// [`Error::Invalid`] when the result would break a limit, or the key is one that never changes.
+pub fn edited(record: &Record, key: &str, value: Option<&Value>, body: &str) -> Result<Record> {
     if matches!(key, "id" | "kind" | "created" | "author") {
-        return None;
+        return Err(Error::invalid(key, "cannot be set: it is part of what the record is"));
     }
     let mut table: Table = record.front().into_iter().collect();
-    let mut body = record.body.clone();
-    match event.own.get("value") {
-        _ if key == "body" => body.clone_from(&event.body),
+    let mut text = record.body.clone();
+    match value {
+        _ if key == "body" => body.clone_into(&mut text),
         Some(Value::String(text)) if text.is_empty() => drop(table.remove(key)),
         Some(value) => drop(table.insert(key.to_owned(), value.clone())),
-        None => return None,
+        None => return Err(Error::invalid("value", "is missing")),
     }
-    Record::from_table(table, body).ok()
+    Record::from_table(table, text)
 }
 
 #[cfg(test)]

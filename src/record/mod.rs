@@ -15,7 +15,7 @@ mod time;
 mod trailer;
 
 pub use draft::{Draft, typed_value};
-pub use fold::{Folded, Lifecycle, PRIOR_WEIGHT, fold, live_events};
+pub use fold::{Folded, Lifecycle, PRIOR_WEIGHT, edited, fold, live_events};
 pub use front_matter::Record;
 pub use id::Id;
 pub use json::{json_of_toml, toml_of_json};

@@ -22,9 +22,11 @@ const ATTEMPTS: u32 = 100;
 /// What a drain did.
 #[derive(Debug, Default)]
 pub struct Drained {
-    /// Records that are new in the ledger.
+    /// Records that are new in the ledger, from the spool and handed over directly.
     pub committed: usize,
-    /// Records that were there already, with the same content.
+    /// Those of them that were handed over directly.
+    pub imported: usize,
+    /// Records handed over directly that were there already, with the same content.
     pub present: usize,
     /// The ledger's tip afterwards.
     pub tip: Option<Tip>,
@@ -143,7 +145,9 @@ impl Store {
         fault!("index-written");
         self.spool.remove(lock, &sorted.new)?;
         self.spool.remove(lock, &sorted.present)?;
-        Ok(Drained { committed: sorted.new.len(), present: sorted.present.len(), tip: Some(tip) })
+        let direct = |entries: &[Entry]| entries.iter().filter(|entry| entry.is_direct()).count();
+        let (committed, imported) = (sorted.new.len(), direct(&sorted.new));
+        Ok(Drained { committed, imported, present: direct(&sorted.present), tip: Some(tip) })
     }
 }
 

@@ -101,6 +101,11 @@ impl Store {
         }
     }
 
+    /// Reports the progress of long work.
+    pub fn report(&self, what: &str, done: u64) {
+        self.voice.progress(what, done, 0);
+    }
+
     fn say(&self, line: &str) {
         self.voice.say(line);
     }
