@@ -10,22 +10,55 @@
 //! Lock order, everywhere: repository lock, then git's own ref and index locks, then a SQLite write transaction. A write
 //! transaction borrows the [`RepoLock`], so it cannot outlive it:
 //!
+//! ```
+//! # fn test(dir: &std::path::Path) -> Result<(), git_elf::error::Error> {
+//! let mut file = git_elf::lock::LockFile::open(dir)?;
+//! let lock = file.try_lock("test")?.expect("free");
+//! let mut index = git_elf::index::Index::create(dir, &lock)?;
+//! let transaction = index.begin(&lock)?;
+//! transaction.rollback()?;
+//! drop(lock);
+//! # Ok(()) }
+//! # test(tempfile::tempdir().unwrap().path()).unwrap();
+//! ```
+//!
+//! Dropping the lock while the transaction is alive does not compile:
+//!
 //! ```compile_fail,E0505
 //! # fn test(dir: &std::path::Path) -> Result<(), git_elf::error::Error> {
 //! let mut file = git_elf::lock::LockFile::open(dir)?;
 //! let lock = file.try_lock("test")?.expect("free");
 //! let mut index = git_elf::index::Index::create(dir, &lock)?;
 //! let transaction = index.begin(&lock)?;
-//! drop(lock); // the transaction is still alive
+//! drop(lock);
 //! transaction.rollback()?;
+//! # Ok(()) }
+//! # test(tempfile::tempdir().unwrap().path()).unwrap();
+//! ```
+//!
+//! Neither does a transaction, a commit or a drain without one:
+//!
+//! ```compile_fail,E0061
+//! # fn test(dir: &std::path::Path) -> Result<(), git_elf::error::Error> {
+//! let mut file = git_elf::lock::LockFile::open(dir)?;
+//! let lock = file.try_lock("test")?.expect("free");
+//! let mut index = git_elf::index::Index::create(dir, &lock)?;
+//! let transaction = index.begin()?;
+//! transaction.rollback()?;
+//! drop(lock);
+//! # Ok(()) }
+//! # test(tempfile::tempdir().unwrap().path()).unwrap();
+//! ```
+//!
+//! ```compile_fail,E0061
+//! # fn test(store: &git_elf::store::Store) -> Result<(), git_elf::error::Error> {
+//! store.drain(Vec::new(), &mut |_, _| {})?;
 //! # Ok(()) }
 //! ```
 //!
-//! and cannot begin without one:
-//!
 //! ```compile_fail,E0061
-//! # fn test(index: &mut git_elf::index::Index) -> Result<(), git_elf::error::Error> {
-//! index.begin()?;
+//! # fn test(ledger: &git_elf::ledger::Ledger, who: &git_elf::repo::Identity) -> Result<(), git_elf::error::Error> {
+//! ledger.commit(None, &[], "message", who)?;
 //! # Ok(()) }
 //! ```
 

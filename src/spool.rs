@@ -68,6 +68,11 @@ impl Entry {
         Self { text: record.to_text(), record, name: None }
     }
 
+    /// Returns what git calls a blob of the text.
+    pub fn blob(&self) -> Oid {
+        blob_id(self.text.as_bytes())
+    }
+
     /// Returns the name of the spool file.
     pub fn spool_name(&self) -> Option<&str> {
         self.name.as_deref()
@@ -236,8 +241,11 @@ impl Ticket {
 }
 
 fn name_of(id: Id, bytes: &[u8]) -> String {
-    let hash = Oid::hash_object(ObjectType::Blob, bytes).expect("hashing bytes in memory does not fail");
-    format!("{id}-{hash}.md")
+    format!("{id}-{}.md", blob_id(bytes))
+}
+
+fn blob_id(bytes: &[u8]) -> Oid {
+    Oid::hash_object(ObjectType::Blob, bytes).expect("hashing bytes in memory does not fail")
 }
 
 fn names_in(dir: &Path) -> io::Result<Vec<String>> {

@@ -60,7 +60,9 @@ impl Args {
             "-" => Box::new(std::io::stdin()),
             file => Box::new(File::open(file).doing(|| format!("read {file}"))?),
         };
-        let tally = import(&store, BufReader::with_capacity(1 << 16, input))?;
+        let tally = import(&store, BufReader::with_capacity(1 << 16, input));
+        store.report("importing", 0);
+        let tally = tally?;
         for (line, error) in &tally.rejected {
             eprintln!("elf: line {line}: {}", super::output::escaped(&error.to_string()));
         }

@@ -1,11 +1,12 @@
 //! `git elf log`: what happened when, records and events alike.
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use super::filter::resolve_since;
 use super::show::describe;
 use super::{Context, Done, Outcome};
-use crate::index::{EventRow, Filter, Row};
+use crate::index::{Filter, Row};
+use crate::record::{Record, Time};
 
 /// Show what happened when: records and the events about them, newest first
 #[derive(clap::Args)]
@@ -23,9 +24,11 @@ pub struct Args {
 }
 
 /// One line of the log.
-enum Entry {
-    Record(Row),
-    Event(EventRow),
+struct Entry {
+    time: i64,
+    id: String,
+    json: Map<String, Json>,
+    line: String,
 }
 
 impl Args {
@@ -36,38 +39,19 @@ impl Args {
         let mut entries = store.read(|index| {
             let mut entries = Vec::new();
             index.list(&filter, &mut |row| {
-                entries.push(Entry::Record(row));
+                entries.push(Entry::of_record(row));
                 Ok(())
             })?;
-            entries.extend(index.events(since, self.limit)?.into_iter().map(Entry::Event));
+            entries.extend(index.events(since, self.limit)?.iter().map(Entry::of_event));
             Ok(entries)
         })?;
-        entries.sort_by_cached_key(|entry| std::cmp::Reverse(entry.key()));
-        entries.truncate(self.limit.unwrap_or(usize::MAX));
-        for entry in entries {
-            match entry {
-                Entry::Record(row) if self.json => context.out.json(&row.0)?,
-                Entry::Event(row) if self.json => {
-                    let mut object = row.event.to_json();
-                    object.insert("target".into(), json!(row.event.own.get("target").and_then(|id| id.as_str())));
-                    context.out.json(&object)?;
-                }
-                Entry::Record(row) => {
-                    let line = format!(
-                        "{} {} {}: {}",
-                        row.text("created"),
-                        row.text("id"),
-                        row.text("kind"),
-                        context.out.shown_line(row.text("title"))
-                    );
-                    context.out.line(&line)?;
-                }
-                Entry::Event(row) => {
-                    let target = row.event.own_text("target").unwrap_or_default();
-                    let what = format!("{target} {}", describe(&row.event));
-                    let line = format!("{} {} {}", row.event.created, row.event.id, context.out.shown_line(&what));
-                    context.out.line(&line)?;
-                }
+        entries.sort_by(|a, b| (b.time, &b.id).cmp(&(a.time, &a.id)));
+        for entry in entries.iter().take(self.limit.unwrap_or(usize::MAX)) {
+            if self.json {
+                context.out.json(&entry.json)?;
+            } else {
+                let line = context.out.shown_line(&entry.line).into_owned();
+                context.out.line(&line)?;
             }
         }
         Ok(Done::Well)
@@ -75,15 +59,16 @@ impl Args {
 }
 
 impl Entry {
-    /// Orders by time; the text of a time does not sort, since its fraction has a variable length.
-    fn key(&self) -> (i64, String) {
-        match self {
-            Self::Event(row) => (row.event.created.micros(), row.event.id.to_string()),
-            Self::Record(row) => {
-                let created = row.0.get("created").and_then(Json::as_str);
-                let time = created.and_then(|text| text.parse::<crate::record::Time>().ok());
-                (time.map_or(0, crate::record::Time::micros), row.text("id").to_owned())
-            }
-        }
+    fn of_record(row: Row) -> Self {
+        // The text of a time does not sort: its fraction has a variable length.
+        let time = row.text("created").parse().map_or(0, Time::micros);
+        let line = format!("{} {} {}: {}", row.text("created"), row.text("id"), row.text("kind"), row.text("title"));
+        Self { time, id: row.text("id").to_owned(), line, json: row.0 }
+    }
+
+    fn of_event(event: &Record) -> Self {
+        let target = event.own_text("target").unwrap_or_default();
+        let line = format!("{} {} {target} {}", event.created, event.id, describe(event));
+        Self { time: event.created.micros(), id: event.id.to_string(), line, json: event.to_json() }
     }
 }

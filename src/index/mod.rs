@@ -17,7 +17,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value as Json};
 
 pub use dump::{Difference, compare};
-pub use search::{EventRow, Filter, Row};
+pub use search::{Filter, Row};
 pub use write::Batch;
 
 use crate::error::{Doing, Error, Result};

@@ -34,11 +34,6 @@ pub struct Filter {
 #[derive(Clone, Debug)]
 pub struct Row(pub Map<String, Json>);
 
-/// An event as it stands in the ledger.
-pub struct EventRow {
-    pub event: Record,
-}
-
 impl Row {
     /// Returns the text of a key; empty when it is absent or no text.
     pub fn text(&self, key: &str) -> &str {
@@ -218,7 +213,7 @@ impl Index {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn events(&self, since: Option<Time>, limit: Option<usize>) -> Result<Vec<EventRow>> {
+    pub fn events(&self, since: Option<Time>, limit: Option<usize>) -> Result<Vec<Record>> {
         let doing = || "read the events".to_owned();
         let mut statement = self
             .conn
@@ -231,7 +226,7 @@ impl Index {
             .collect::<rusqlite::Result<Vec<_>>>()
             .doing(doing)?
             .iter()
-            .map(|text| Ok(EventRow { event: Record::parse(text.as_bytes())? }))
+            .map(|text| Record::parse(text.as_bytes()))
             .collect()
     }
 

@@ -87,13 +87,15 @@ impl<'a> Batch<'a> {
         front.shift_remove("body");
         let doing = || format!("write the row of {id}");
         let rowid = self.forget_words(id)?;
-        let mut statement = self
-            .transaction
-            .prepare_cached(
-                "INSERT OR REPLACE INTO record (rowid, id, kind, state, golden, created, path, blob, domain, author, agent,
-                 title, tags, paths, front, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-            )
-            .doing(doing)?;
+        // Never "INSERT OR REPLACE": it opens a savepoint, at which FTS5 writes its whole buffer out, a segment a record.
+        let sql = if rowid.is_some() {
+            "UPDATE record SET id = ?2, kind = ?3, state = ?4, golden = ?5, created = ?6, path = ?7, blob = ?8, domain = ?9,
+             author = ?10, agent = ?11, title = ?12, tags = ?13, paths = ?14, front = ?15, body = ?16 WHERE rowid = ?1"
+        } else {
+            "INSERT INTO record (rowid, id, kind, state, golden, created, path, blob, domain, author, agent, title, tags,
+             paths, front, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+        };
+        let mut statement = self.transaction.prepare_cached(sql).doing(doing)?;
         let list = |items: &[String]| Json::from(items.to_vec()).to_string();
         statement
             .execute(params![

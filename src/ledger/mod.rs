@@ -194,6 +194,7 @@ impl<'r> Ledger<'r> {
         who: &Identity,
     ) -> Result<Published> {
         self.refuse_checked_out()?;
+        self.refuse_foreign(base)?;
         let batch = objects::build(self.git, base, files, message, who)?;
         let place = objects::Place::new(self.git, &self.scratch)?;
         let value = refs::prepare_value(&self.scratch, batch.commit)?;
@@ -222,6 +223,26 @@ impl<'r> Ledger<'r> {
 
     fn lock_path(&self) -> PathBuf {
         self.git.commondir().join(format!("{}.lock", self.name))
+    }
+
+    /// Refuses a ref that holds something else than a memory, as a branch named by mistake, or by a stranger's `.elf.toml`.
+    fn refuse_foreign(&self, base: Option<Tip>) -> Result<()> {
+        let Some(tip) = base else { return Ok(()) };
+        let tree = self.git.find_tree(tip.tree).doing(|| format!("read the tree of {}", self.name))?;
+        let is_ours = |entry: git2::TreeEntry<'_>| {
+            entry.name().is_ok_and(|name| name == "README.md" || Kind::of_dir(name).is_some())
+        };
+        if tree
+            .get_name("README.md")
+            .is_some_and(|readme| self.blob(readme.id()).is_ok_and(|text| text == README.as_bytes()))
+            || tree.iter().all(is_ours)
+        {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            what: format!("{} holds files that are no memory of git-elf", self.name),
+            hint: "choose another ref: git config elf.ref refs/elf/memory".into(),
+        })
     }
 
     /// Refuses a branch that some worktree has checked out: its files and index would fall behind.

@@ -102,7 +102,9 @@ impl Draft {
                 self.table.insert(key.name.to_owned(), field::parse(key, default)?);
             }
         }
-        Record::from_table(self.table, self.body)
+        let record = Record::from_table(self.table, self.body)?;
+        record.check_size()?;
+        Ok(record)
     }
 
     /// Gives the draft the id that its own content determines, unless it has one, so that a second import finds it again.

@@ -125,6 +125,14 @@ impl Record {
         if self.kind == Kind::Event {
             self.check_event()?;
         }
+        Ok(())
+    }
+
+    /// Accepts a record that is to be written: its file must not be larger than what is read back.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the limit.
+    pub fn check_size(&self) -> Result<()> {
         let size = self.to_text().len();
         if size > field::FILE_MAX {
             return Err(Error::invalid("body", format!("makes a file of {size} bytes (limit: {})", field::FILE_MAX)));

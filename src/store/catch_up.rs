@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::index::{Batch, Index, Stamp};
 use crate::ledger::{Change, Item, Ledger, Tip};
 use crate::lock::RepoLock;
-use crate::record::Record;
+use crate::record::{Id, Kind, Record};
 use crate::spool::Entry;
 
 /// Rows after which the progress is reported again.
@@ -77,17 +77,15 @@ impl Store {
         if stamp.as_ref() == Some(&target) {
             return Ok(());
         }
-        let Some(old) = stamp.as_ref().and_then(|stamp| Oid::from_str(&stamp.tree).ok()) else {
-            return self.fill(lock, index, ledger, tip);
+        let old = stamp.as_ref().and_then(|stamp| Oid::from_str(&stamp.tree).ok());
+        let from = known.map(|known| known.base.map(|base| base.tree));
+        let mut batch = match old {
+            None if from != Some(None) => return self.fill(lock, index, ledger, tip),
+            _ => index.begin(lock)?,
         };
-        let mut batch = index.begin(lock)?;
-        let from = known.and_then(|known| known.base).map(|base| base.tree);
         let applied = match known {
-            Some(known) if from == Some(old) => {
-                let entries = known.entries.iter();
-                put_all(&mut batch, ledger, entries.map(|entry| (entry.record.path(), entry)))
-            }
-            _ => self.apply(&mut batch, ledger, Some(old), tip.map(|tip| tip.tree)),
+            Some(known) if from == Some(old) => put_all(&mut batch, ledger, known.entries),
+            _ => self.apply(&mut batch, ledger, old, tip.map(|tip| tip.tree)),
         };
         match applied {
             Ok(()) if !batch.is_incomplete() => batch.commit(&target),
@@ -156,25 +154,17 @@ fn put_file(batch: &mut Batch<'_>, ledger: &Ledger<'_>, path: &str, item: Item) 
     match ledger.record_at(path, item) {
         Ok(record) => batch.put(path, &blob, record),
         Err(error @ Error::Invalid { .. }) => {
-            let id = path.rsplit('/').next().and_then(crate::record::Id::of_file_name);
+            let id = path.rsplit('/').next().and_then(Id::of_file_name);
             batch.put_misfit(path, id, &blob, &error.to_string())
         }
         Err(error) => Err(error),
     }
 }
 
-fn put_all<'a>(
-    batch: &mut Batch<'_>,
-    ledger: &Ledger<'_>,
-    entries: impl Iterator<Item = (String, &'a Entry)> + Clone,
-) -> Result<()> {
-    let is_event = |entry: &Entry| entry.record.kind == crate::record::Kind::Event;
-    for events in [true, false] {
-        for (path, entry) in entries.clone().filter(|(_, entry)| is_event(entry) == events) {
-            let blob = git2::Oid::hash_object(git2::ObjectType::Blob, entry.text.as_bytes());
-            let blob = blob.expect("hashing bytes in memory does not fail").to_string();
-            batch.put(&path, &blob, entry.record.clone())?;
-        }
+fn put_all(batch: &mut Batch<'_>, ledger: &Ledger<'_>, entries: &[Entry]) -> Result<()> {
+    let (events, records): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.record.kind == Kind::Event);
+    for entry in events.into_iter().chain(records) {
+        batch.put(&entry.record.path(), &entry.blob().to_string(), entry.record.clone())?;
     }
     put_touched(batch, ledger)
 }

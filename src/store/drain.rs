@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use git2::{ObjectType, Oid};
+use git2::Oid;
 
 use super::Store;
 use super::catch_up::Known;
@@ -97,7 +97,7 @@ impl Store {
         let mut sorted = Sorted { new: Vec::new(), present: Vec::new() };
         let mut seen: HashMap<Id, Oid> = HashMap::new();
         for entry in listing.entries.into_iter().chain(direct) {
-            let blob = Oid::hash_object(ObjectType::Blob, entry.text.as_bytes()).expect("hashing does not fail");
+            let blob = entry.blob();
             let known = match (seen.get(&entry.record.id), base) {
                 (Some(known), _) => Some(*known),
                 (None, Some(tip)) => ledger.find(tip.tree, entry.record.kind, entry.record.id)?.map(|(_, blob)| blob),

@@ -101,7 +101,7 @@ impl Store {
         }
     }
 
-    /// Reports the progress of long work.
+    /// Reports the progress of long work; 0 ends the report.
     pub fn report(&self, what: &str, done: u64) {
         self.voice.progress(what, done, 0);
     }
