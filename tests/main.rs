@@ -1,5 +1,7 @@
 //! All integration tests, one binary. `architecture` fails when a file beside this one is missing from the list.
 
 mod architecture;
+mod corpus;
 mod first_use;
 mod support;
+mod verbs;
