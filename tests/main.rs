@@ -1,5 +1,7 @@
 //! All integration tests, one binary. `architecture` fails when a file beside this one is missing from the list.
 
+#![allow(clippy::disallowed_methods, reason = "files of a test need not survive a power cut")]
+
 mod architecture;
 mod docs;
 mod first_use;
