@@ -61,6 +61,8 @@
 //! ledger.commit(None, &[], "message", who)?;
 //! # Ok(()) }
 //! ```
+//!
+//! [`RepoLock`]: crate::lock::RepoLock
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};

@@ -1,9 +1,11 @@
 //! All integration tests, one binary. `architecture` fails when a file beside this one is missing from the list.
 
-#![allow(clippy::disallowed_methods, reason = "tests lay out files that nobody else reads meanwhile")]
+#![allow(clippy::disallowed_methods, reason = "files of a test need not survive a power cut")]
 
 mod architecture;
 mod corpus;
+mod docs;
 mod first_use;
+mod install;
 mod support;
 mod verbs;
