@@ -2,4 +2,5 @@
 
 mod architecture;
 mod first_use;
+mod hooks;
 mod support;

@@ -17,8 +17,9 @@ use crate::record::{Harvest, Id, Kind, Record, Time, Verb, WITHDRAWN, amended, h
 /// Longest end of a reflog that is read for its last line.
 const LINE_MAX: u64 = 16 * 1024;
 
-/// The trailers of a commit and whose they are.
+/// What a commit says, who says it, and when.
 struct Said {
+    message: String,
     trailers: Vec<(String, String)>,
     author: String,
     date: Time,
@@ -53,7 +54,11 @@ impl Store {
         let step = |old: Option<Oid>| format!("{} {}", old.map(|old| old.to_string()).unwrap_or_default(), commit.id());
         for (old, said) in &replaced {
             let mut gone = said.harvest(&resolve).records;
-            gone.retain(|record| self.is_known(record.kind, record.id) && !has(&harvest.records, record.id));
+            gone.retain(|record| {
+                self.is_known(record.kind, record.id)
+                    && !has(&harvest.records, record.id)
+                    && new.withdraws(record.id, said, &resolve)
+            });
             records.extend(amended(&gone, &[], &|_| Vec::new(), &step(Some(*old)), &committer, date)?);
         }
         let restore = |id| self.withdrawn_by(id);
@@ -125,23 +130,36 @@ impl Store {
 
 impl Said {
     fn by(commit: &Commit<'_>) -> Result<Self> {
-        let message = String::from_utf8_lossy(commit.message_bytes());
-        let mut trailers = Vec::new();
-        if message.to_ascii_lowercase().contains("elf-") {
-            let found = git2::message_trailers_strs(&message).doing(|| "read the trailers".into())?;
-            let ours =
-                found.iter().filter(|(name, _)| name.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("elf-")));
-            trailers = ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        }
+        let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
         let author = commit.author();
         let date = Time::from_seconds(author.when().seconds())
             .ok_or_else(|| Error::invalid("created", "the author date is outside the years -9999 to 9999"))?;
-        Ok(Self { trailers, author: identity(&author), date })
+        Ok(Self { trailers: trailers(&message)?, message, author: identity(&author), date })
     }
 
     fn harvest(&self, resolve: &dyn Fn(&str) -> Result<Id>) -> Harvest {
         harvest(&self.trailers, &self.author, self.date, resolve)
     }
+
+    /// Tells whether what `old` said under this id is no longer said. A squash joins messages, so that trailers end up above
+    /// the last paragraph: git no longer counts them as trailers, but the message says so still. What is said again by
+    /// another author, or at another date, has a new id that takes the place of this one.
+    fn withdraws(&self, id: Id, old: &Self, resolve: &dyn Fn(&str) -> Result<Id>) -> bool {
+        let says = |trailers: &[(String, String)]| has(&harvest(trailers, &old.author, old.date, resolve).records, id);
+        let mut paragraphs = self.message.split("\n\n").map(|paragraph| format!("x\n\n{}\n", paragraph.trim()));
+        says(&self.trailers) || !paragraphs.any(|paragraph| trailers(&paragraph).is_ok_and(|found| says(&found)))
+    }
+}
+
+/// Reads our trailers of a commit message, as git does: those of its last paragraph.
+fn trailers(message: &str) -> Result<Vec<(String, String)>> {
+    let is_ours = |name: &str| name.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("elf-"));
+    if !message.to_ascii_lowercase().contains("elf-") {
+        return Ok(Vec::new());
+    }
+    let found = git2::message_trailers_strs(message).doing(|| "read the trailers".into())?;
+    let ours = found.iter().filter(|(name, _)| is_ours(name));
+    Ok(ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 fn has(records: &[Record], id: Id) -> bool {
