@@ -6,6 +6,7 @@ mod architecture;
 mod corpus;
 mod docs;
 mod first_use;
+mod hooks;
 mod install;
 mod support;
 mod verbs;

@@ -1,9 +1,186 @@
+//! `git elf hook`: what the installed hooks call. A hook never waits long, and no failure of our own stops the user's git.
+
+use std::io::{IsTerminal, Read};
+use std::time::Duration;
+
+use git2::Oid;
+
+use super::output::Speaker;
 use super::{Context, Done, Outcome};
-/// Not written yet
+use crate::config::Push;
+use crate::error::{Error, Result};
+use crate::install::tracking_ref;
+use crate::store::{InStep, Store, Voice};
+
+/// How long a push waits for the lock.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Most flaws that are listed.
+const LISTED_MAX: usize = 10;
+
+/// What the installed hooks call
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    hook: Hook,
+}
+
+#[derive(clap::Subcommand)]
+enum Hook {
+    /// Keep the lessons in the new commit's trailers
+    PostCommit {
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// Check a memory that is pushed; git writes the refs to stdin
+    PrePush {
+        /// The remote's name, or its URL
+        remote: Option<String>,
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+}
+
+/// One line that git writes to a pre-push hook.
+#[derive(Debug, PartialEq, Eq)]
+struct Update {
+    local_ref: String,
+    local: Oid,
+    remote_ref: String,
+    remote: Oid,
+}
+
 impl Args {
-    pub fn run(self, _context: &mut Context) -> Outcome {
-        Ok(Done::Well)
+    pub fn run(self, context: &mut Context) -> Outcome {
+        match self.hook {
+            Hook::PostCommit { .. } => {
+                let harvested = context.store().and_then(|store| store.harvest_head());
+                let complaints = match harvested {
+                    Ok(rejected) => rejected,
+                    Err(error) => vec![error],
+                };
+                for error in complaints {
+                    say(&format!("post-commit: {error}"));
+                }
+                Ok(Done::Well)
+            }
+            Hook::PrePush { remote, .. } => {
+                let updates = read_updates();
+                let checked = context.store().and_then(|store| check(&store, remote.as_deref(), &updates));
+                match checked {
+                    Ok(None) => Ok(Done::Well),
+                    Ok(Some(blocked)) => Err(blocked.into()),
+                    Err(error) => {
+                        say(&format!("the memory was not checked, the push goes on: {error}"));
+                        Ok(Done::Well)
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns why the push must not go on; `Err` is a failure of our own, which is no reason.
+fn check(store: &Store, remote: Option<&str>, updates: &[Update]) -> Result<Option<Error>> {
+    let ledger_ref = store.config().ledger_ref.as_str();
+    let memories: Vec<_> = updates.iter().filter(|update| update.is_memory(ledger_ref)).collect();
+    // What is pushed is looked at first: it needs neither lock nor index.
+    for update in memories.iter().filter(|update| !update.local.is_zero()) {
+        if let Some(blocked) = check_pushed(store, update)? {
+            return Ok(Some(blocked));
+        }
+    }
+    match store.in_step("hook", PATIENCE)? {
+        InStep::Yes => {}
+        InStep::Busy => say("another process holds the lock; the index was not compared, the push goes on"),
+        InStep::No => {
+            return Ok(Some(Error::Refused {
+                what: format!("the index still differs from {ledger_ref} after a catch-up; the push was stopped"),
+                hint: "git elf check --fix makes the index again".into(),
+            }));
+        }
+    }
+    if let (Some(remote), true, Push::Warn) = (remote, memories.is_empty(), store.config().push) {
+        warn_of_unshared(store, remote)?;
+    }
+    Ok(None)
+}
+
+fn check_pushed(store: &Store, update: &Update) -> Result<Option<Error>> {
+    let Some(new) = store.tree_of(update.local)? else { return Ok(None) };
+    let flaws = store.flaws(store.tree_of(update.remote).unwrap_or(None), new)?;
+    if flaws.is_empty() {
+        return Ok(None);
+    }
+    let mut what = format!("the memory in {} is not sound; the push was stopped:", update.local_ref);
+    for (path, problem) in flaws.iter().take(LISTED_MAX) {
+        what.push_str(&format!("\n  {path}: {problem}"));
+    }
+    if flaws.len() > LISTED_MAX {
+        what.push_str(&format!("\n  … and {} more", flaws.len() - LISTED_MAX));
+    }
+    let name = &store.config().ledger_ref;
+    let hint = format!(
+        "mend the files with plain git: git worktree add --detach ../memory {name}, edit and commit there, then git update-ref {name} HEAD there; git elf check says when it is sound"
+    );
+    Ok(Some(Error::Refused { what, hint }))
+}
+
+/// Says how many records a remote lacks, as far as the last fetch or push tells.
+fn warn_of_unshared(store: &Store, remote: &str) -> Result<()> {
+    let name = &store.config().ledger_ref;
+    let Some(tip) = store.ledger().tip()? else { return Ok(()) };
+    let seen = store.repo().git().refname_to_id(&tracking_ref(name, remote)).ok();
+    let seen = seen.and_then(|oid| store.tree_of(oid).ok().flatten());
+    let count = store.count_new(seen, tip.tree)?;
+    if count > 0 {
+        let records = if count == 1 { "record" } else { "records" };
+        say(&format!("{remote} lacks {count} {records} of this memory: git push {remote} {name}"));
+    }
+    Ok(())
+}
+
+impl Update {
+    /// Reads `<local ref> <local oid> <remote ref> <remote oid>`, from the right: what was typed as the local ref may contain
+    /// spaces (githooks(5)).
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.rsplitn(4, ' ');
+        let remote = Oid::from_str(words.next()?).ok()?;
+        let remote_ref = words.next()?.to_owned();
+        let local = Oid::from_str(words.next()?).ok()?;
+        Some(Self { local_ref: words.next()?.to_owned(), local, remote_ref, remote })
+    }
+
+    fn is_memory(&self, ledger_ref: &str) -> bool {
+        self.local_ref == ledger_ref || self.remote_ref == ledger_ref || self.remote_ref.starts_with("refs/elf/")
+    }
+}
+
+fn read_updates() -> Vec<Update> {
+    let mut bytes = Vec::new();
+    let mut stdin = std::io::stdin();
+    if !stdin.is_terminal() && stdin.read_to_end(&mut bytes).is_err() {
+        say("the refs that are pushed could not be read");
+    }
+    String::from_utf8_lossy(&bytes).lines().filter_map(Update::parse).collect()
+}
+
+fn say(line: &str) {
+    Speaker::new().say(line);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_from_the_right() {
+        let (a, b) = ("a".repeat(40), "0".repeat(40));
+        let update = Update::parse(&format!("HEAD@{{2 days ago}} {a} refs/elf/memory {b}")).unwrap();
+        assert_eq!((update.local_ref.as_str(), update.remote.is_zero()), ("HEAD@{2 days ago}", true));
+        assert!(update.is_memory("refs/heads/memory"));
+        let deletion = Update::parse(&format!("(delete) {b} refs/heads/x {a}")).unwrap();
+        assert!(deletion.local.is_zero() && !deletion.is_memory("refs/elf/memory"));
+        assert_eq!(Update::parse(""), None);
+        assert_eq!(Update::parse("a b c"), None);
     }
 }

@@ -1,9 +1,179 @@
+//! `git elf init`: hooks, and how to share. Recording needs none of it.
+
+use serde_json::{Map, Value as Json, json};
+
 use super::{Context, Done, Outcome};
-/// Not written yet
+use crate::config::checked_ref;
+use crate::error::{Error, Result};
+use crate::install::{self, Placed, Remote, RemoteState, State};
+use crate::store::Store;
+
+/// Install the hooks, and tell git how to fetch the memory
 #[derive(clap::Args)]
-pub struct Args {}
+#[command(after_help = "Example:\n  git elf init\n  git elf init --ref refs/heads/memory")]
+pub struct Args {
+    /// Keep the memory on this ref: refs/elf/NAME or refs/heads/NAME (sets elf.ref)
+    #[arg(long = "ref", value_name = "REF")]
+    name: Option<String>,
+    /// Print one JSON object: {"ref","records","hooks","remotes"}
+    #[arg(long)]
+    json: bool,
+}
+
 impl Args {
-    pub fn run(self, _context: &mut Context) -> Outcome {
-        Ok(Done::Well)
+    pub fn run(self, context: &mut Context) -> Outcome {
+        let mut store = context.store()?;
+        let mut selected = None;
+        if let Some(name) = self.name.map(checked_ref).transpose()? {
+            if install::select_ref(store.repo(), &name)? {
+                selected = Some(name);
+            }
+            store = context.store()?;
+        }
+        let ledger_ref = store.config().ledger_ref.clone();
+        // Two of us at once would both find a refspec missing and add it.
+        let (hooks, remotes) = store
+            .locked("init", |_| Ok((install::install(store.repo())?, install::share(store.repo(), &ledger_ref))))?;
+        let records = count(&store)?;
+        if self.json {
+            let shared = remotes.as_deref().unwrap_or_default();
+            context.out.json(&report(&ledger_ref, records, &hooks, shared))?;
+        } else {
+            if let Some(name) = &selected {
+                context.out.line(&format!("elf.ref is now {name}"))?;
+            }
+            for hook in &hooks {
+                tell_hook(context, hook)?;
+            }
+            for remote in remotes.as_deref().unwrap_or_default() {
+                tell_remote(context, remote)?;
+            }
+            tell_memory(context, &store, &ledger_ref, records)?;
+        }
+        context.out.flush()?;
+        complain(&hooks);
+        let remotes = remotes?;
+        match all_failed(hooks) {
+            Some(error) if selected.is_none() && remotes.iter().all(|remote| remote.state != RemoteState::Added) => {
+                Err(error.into())
+            }
+            _ => Ok(Done::Well),
+        }
     }
+}
+
+/// Says on stderr what was not done, and what to add by hand.
+fn complain(hooks: &[Placed]) {
+    for placed in hooks {
+        let name = placed.hook.name();
+        match &placed.state {
+            State::Refused { why, line } => {
+                eprintln!("elf: {name} was left alone: {why} ({})", placed.place);
+                eprintln!("     to have it, add this line there:");
+                eprintln!("{line}");
+            }
+            State::Failed(error) => eprintln!("elf: {name}: {error}"),
+            _ => {}
+        }
+    }
+}
+
+/// Returns an error when nothing but errors came of the hooks.
+fn all_failed(hooks: Vec<Placed>) -> Option<Error> {
+    let mut last = None;
+    for placed in hooks {
+        match placed.state {
+            State::Failed(error) => last = Some(error),
+            _ => return None,
+        }
+    }
+    last
+}
+
+/// Describes hooks for JSON.
+pub fn hooks_json(hooks: &[Placed]) -> Json {
+    let one = |placed: &Placed| {
+        let (state, form, why, line) = match &placed.state {
+            State::Installed(form) => ("installed", Some(form), None, None),
+            State::Updated(form) => ("updated", Some(form), None, None),
+            State::Kept(form) => ("kept", Some(form), None, None),
+            State::Removed(form) => ("removed", Some(form), None, None),
+            State::Absent => ("absent", None, None, None),
+            State::Refused { why, line } => ("refused", None, Some(why.clone()), Some(line)),
+            State::Failed(error) => ("failed", None, Some(error.to_string()), None),
+        };
+        json!({
+            "hook": placed.hook.name(),
+            "state": state,
+            "form": form.map(|form| form.name()),
+            "place": placed.place,
+            "why": why,
+            "line": line,
+        })
+    };
+    hooks.iter().map(one).collect()
+}
+
+/// Counts the record files of the ledger.
+pub fn count(store: &Store) -> Result<u64> {
+    store.ledger().tip()?.map_or(Ok(0), |tip| store.count_new(None, tip.tree))
+}
+
+fn report(ledger_ref: &str, records: u64, hooks: &[Placed], remotes: &[Remote]) -> Map<String, Json> {
+    let remote = |remote: &Remote| {
+        let (state, why) = match remote.state {
+            RemoteState::Added => ("added", None),
+            RemoteState::Kept => ("kept", None),
+            RemoteState::Skipped(why) => ("skipped", Some(why)),
+        };
+        json!({"remote": remote.name, "fetch": remote.refspec, "state": state, "why": why})
+    };
+    let mut object = Map::new();
+    object.insert("ref".into(), json!(ledger_ref));
+    object.insert("records".into(), json!(records));
+    object.insert("hooks".into(), hooks_json(hooks));
+    object.insert("remotes".into(), remotes.iter().map(remote).collect());
+    object
+}
+
+fn tell_hook(context: &mut Context, placed: &Placed) -> Result<(), std::io::Error> {
+    let what = match &placed.state {
+        State::Installed(_) => "installed",
+        State::Updated(_) => "updated",
+        State::Kept(_) => "kept as it is",
+        _ => return Ok(()),
+    };
+    context.out.line(&format!("{} hook {what}: {}", placed.hook.name(), placed.place))
+}
+
+fn tell_remote(context: &mut Context, remote: &Remote) -> Result<(), std::io::Error> {
+    let name = context.out.shown(&remote.name).into_owned();
+    let line = match remote.state {
+        RemoteState::Added => format!("git fetch {name} now brings its memory to {}", target(&remote.refspec)),
+        RemoteState::Kept => format!("git fetch {name} brings its memory already, to {}", target(&remote.refspec)),
+        RemoteState::Skipped(why) => format!("remote {name} was left alone: {why}"),
+    };
+    context.out.line(&line)
+}
+
+fn target(refspec: &str) -> &str {
+    refspec.rsplit(':').next().unwrap_or_default().trim_end_matches('*')
+}
+
+fn tell_memory(context: &mut Context, store: &Store, ledger_ref: &str, records: u64) -> Result<(), std::io::Error> {
+    let out = &mut context.out;
+    let exists = store.ledger().tip_id().is_ok_and(|tip| tip.is_some());
+    out.line("")?;
+    if exists {
+        let files = if records == 1 { "record file" } else { "record files" };
+        out.line(&format!("The memory is on {ledger_ref}: {records} {files}."))?;
+    } else {
+        out.line(&format!("The memory will be on {ledger_ref}; the first git elf record creates it."))?;
+    }
+    let remotes = store.repo().git().remotes().ok();
+    let remote = remotes.as_ref().and_then(|names| names.iter().find_map(|name| name.ok().flatten()));
+    out.line(&format!("  read   git show {ledger_ref}:README.md"))?;
+    out.line(&format!("         git grep WORD {ledger_ref}"))?;
+    out.line(&format!("  share  git push {} {ledger_ref}", remote.unwrap_or("REMOTE")))?;
+    out.line("  undo   git elf uninstall")
 }

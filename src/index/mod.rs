@@ -86,6 +86,18 @@ impl Index {
         Ok(Self { conn: schema::open_writer(&path)?, path })
     }
 
+    /// Deletes the index. A reader that has it open keeps its answers; a writer needs the lock.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn delete(dir: &Path, _lock: &RepoLock<'_>) -> Result<()> {
+        let path = dir.join(FILE);
+        ["", "-wal", "-shm"].into_iter().try_for_each(|suffix| {
+            let file = schema::with_suffix(&path, suffix);
+            crate::sys::unlink(&file).doing(|| format!("remove {}", file.display()))
+        })
+    }
+
     /// Reads what the index was made from; `None` when it is empty.
     ///
     /// # Errors

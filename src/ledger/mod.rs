@@ -115,16 +115,33 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// When an object cannot be read.
     pub fn find(&self, tree: Oid, kind: Kind, id: Id) -> Result<Option<(String, Oid)>> {
+        Ok(self.files_at(tree, kind, id)?.into_iter().next())
+    }
+
+    /// Lists the paths of all files that bear an id, of whatever kind; more than one is a mistake.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn files_of(&self, tree: Oid, id: Id) -> Result<Vec<String>> {
+        let mut paths = Vec::new();
+        for kind in Kind::ALL {
+            paths.extend(self.files_at(tree, kind, id)?.into_iter().map(|(path, _)| path));
+        }
+        Ok(paths)
+    }
+
+    fn files_at(&self, tree: Oid, kind: Kind, id: Id) -> Result<Vec<(String, Oid)>> {
         let doing = || format!("read the tree of {}", self.name);
         let leaf = Record::leaf(kind, id);
         let mut tree = self.git.find_tree(tree).doing(doing)?;
         for name in leaf.split('/') {
             let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
-            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(None) };
+            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(Vec::new()) };
             tree = self.git.find_tree(child).doing(doing)?;
         }
-        let entry = tree.iter().find(|entry| entry.name().ok().and_then(Id::of_file_name) == Some(id));
-        Ok(entry.and_then(|entry| Some((format!("{leaf}/{}", entry.name().ok()?), entry.id()))))
+        let bears = |name: &str| Id::of_file_name(name) == Some(id);
+        let named = tree.iter().filter_map(|entry| Some((entry.name().ok()?.to_owned(), entry.id())));
+        Ok(named.filter(|(name, _)| bears(name)).map(|(name, oid)| (format!("{leaf}/{name}"), oid)).collect())
     }
 
     /// Reads the bytes of a blob; libgit2 compares them with its name.
@@ -221,6 +238,21 @@ impl<'r> Ledger<'r> {
     /// When the disk refuses.
     pub fn sync_ref(&self, _lock: &RepoLock<'_>) -> Result<()> {
         refs::sync(self.git.commondir(), &self.name, self.flush)
+    }
+
+    /// Deletes the ref, if it still points to `tip`. git keeps the commits until it collects garbage.
+    ///
+    /// # Errors
+    /// When the ref moved, a worktree has it checked out, or the disk refuses.
+    pub fn delete(&self, _lock: &RepoLock<'_>, tip: Tip) -> Result<()> {
+        self.refuse_checked_out()?;
+        let doing = || format!("delete {}", self.name);
+        let mut reference = self.git.find_reference(&self.name).doing(doing)?;
+        if reference.target() != Some(tip.commit) {
+            return Err(Error::Refused { what: format!("{} has moved meanwhile", self.name), hint: String::new() });
+        }
+        // libgit2 compares the value it read with the present one, under the ref's lock.
+        reference.delete().doing(doing)
     }
 
     fn lock_path(&self) -> PathBuf {

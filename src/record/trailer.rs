@@ -10,6 +10,9 @@
 use super::{Draft, Id, Kind, Record, Time, Verb};
 use crate::error::{Error, Result};
 
+/// The note of an event that withdraws what an amended commit no longer says.
+pub const WITHDRAWN: &str = "the commit message no longer says so";
+
 /// What one commit message says.
 #[derive(Debug, Default)]
 pub struct Harvest {
@@ -115,10 +118,11 @@ pub fn amended(
     let withdrawn = old.iter().map(|record| record.id).filter(|id| !has(new, *id));
     let restored = new.iter().flat_map(|record| retracted_by(record.id));
     withdrawn
-        .chain(restored)
-        .map(|target| {
+        .map(|target| (target, WITHDRAWN))
+        .chain(restored.map(|target| (target, "the commit message says so again")))
+        .map(|(target, note)| {
             let mut draft = Draft::event(Verb::Retracts, target);
-            draft.put("note", "the commit message no longer says so");
+            draft.put("note", note);
             finish(draft, &["amend", step, target.as_str()], author, date)
         })
         .collect()

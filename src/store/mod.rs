@@ -7,6 +7,7 @@
 //! * `drain` is what the holder of the lock does: one commit for the whole spool, then the index, then the spool is emptied.
 //! * `catch_up` brings the index from the tree it was made from to the ledger's present one.
 //! * [`Store::read`] answers questions, after the index was compared with the ledger's ref.
+//! * [`Store::harvest_head`] and [`Store::in_step`] are for hooks, which never wait long.
 //!
 //! [`Store::record`]: crate::store::Store::record
 //! [`Store::read`]: crate::store::Store::read
@@ -14,6 +15,9 @@
 mod catch_up;
 mod check;
 mod drain;
+mod erase;
+mod harvest;
+mod push;
 mod read;
 mod write;
 
@@ -21,6 +25,8 @@ use std::path::PathBuf;
 
 pub use check::Report;
 pub use drain::Drained;
+pub use erase::Erased;
+pub use push::InStep;
 pub use write::{Receipt, State};
 
 use crate::config::Config;

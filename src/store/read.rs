@@ -25,17 +25,33 @@ impl Store {
         }
     }
 
+    /// Answers a question without a word and without waiting, from what can be read at once: for hooks.
+    ///
+    /// # Errors
+    /// Whatever `ask` returns, and when the index cannot be read.
+    pub(super) fn read_at_once<T>(&self, ask: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
+        let tip = self.ledger().tip_id()?.map(|oid| oid.to_string()).unwrap_or_default();
+        let index = Index::read(self.repo.elf_dir()).ok().flatten();
+        if let Some(index) = index.filter(|index| self.is_current(index, &tip)) {
+            return ask(&index);
+        }
+        if !tip.is_empty() {
+            self.repo.create_elf_dir()?;
+            self.refresh_if_free()?;
+        }
+        match Index::read(self.repo.elf_dir())? {
+            Some(index) => ask(&index),
+            None => ask(&Index::in_memory()?),
+        }
+    }
+
     /// Opens the index, brought up to date if that needs no waiting.
     fn current(&self) -> Result<Index> {
         let tip = self.ledger().tip_id()?.map(|oid| oid.to_string()).unwrap_or_default();
         let pending = self.spool.len();
         let index = Index::read(self.repo.elf_dir());
-        let is_current = |index: &Index| {
-            let stamp = index.stamp().ok().flatten();
-            stamp.is_some_and(|stamp| stamp.tip == tip && stamp.ref_name == self.config.ledger_ref)
-        };
         match index {
-            Ok(Some(index)) if pending == 0 && is_current(&index) => return Ok(index),
+            Ok(Some(index)) if pending == 0 && self.is_current(&index, &tip) => return Ok(index),
             // No memory, and none to come: a question must not leave traces.
             Ok(None) if pending == 0 && tip.is_empty() => return Index::in_memory(),
             Ok(Some(index)) => {
@@ -51,6 +67,11 @@ impl Store {
         })
     }
 
+    pub(super) fn is_current(&self, index: &Index, tip: &str) -> bool {
+        let stamp = index.stamp().ok().flatten();
+        stamp.is_some_and(|stamp| stamp.tip == tip && stamp.ref_name == self.config.ledger_ref)
+    }
+
     fn refresh_if_free(&self) -> Result<bool> {
         let mut file = match LockFile::open(self.repo.elf_dir()) {
             Err(error) if error.is_unwritable() => return Ok(false),
@@ -63,7 +84,7 @@ impl Store {
     }
 
     /// Drains the spool and brings the index up to date.
-    fn refresh(&self, lock: &crate::lock::RepoLock<'_>) -> Result<()> {
+    pub(super) fn refresh(&self, lock: &crate::lock::RepoLock<'_>) -> Result<()> {
         if !self.spool.is_empty() {
             match self.drain(lock, Vec::new(), &mut |_, _| {}) {
                 Ok(_) => {}
@@ -86,8 +107,19 @@ impl Store {
     /// [`Error::Invalid`] when it is no id, [`Error::NotFound`] and [`Error::Ambiguous`].
     pub fn resolve(&self, typed: &str) -> Result<Id> {
         let prefix = Id::normalise(typed)?;
-        let mut found = self.read(|index| index.ids_with_prefix(&prefix))?;
-        found.extend(self.spool.find(&prefix).iter().map(|record| record.id));
+        let found = self.read(|index| index.ids_with_prefix(&prefix))?;
+        self.only_one(typed, &prefix, found)
+    }
+
+    /// As [`Store::resolve`], from what can be read at once: for hooks.
+    pub(super) fn resolve_at_once(&self, typed: &str) -> Result<Id> {
+        let prefix = Id::normalise(typed)?;
+        let found = self.read_at_once(|index| index.ids_with_prefix(&prefix))?;
+        self.only_one(typed, &prefix, found)
+    }
+
+    fn only_one(&self, typed: &str, prefix: &str, mut found: Vec<Id>) -> Result<Id> {
+        found.extend(self.spool.find(prefix).iter().map(|record| record.id));
         found.sort_unstable();
         found.dedup();
         match found[..] {

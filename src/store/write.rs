@@ -137,6 +137,23 @@ impl Store {
         })
     }
 
+    /// Makes records durable with one attempt at the lock, and drains what else waits: for hooks. A busy lock leaves the
+    /// records to its holder; what keeps the ledger from being written is said.
+    ///
+    /// # Errors
+    /// When a record could not be made durable in the spool.
+    pub fn record_at_once(&self, verb: &str, records: &[Record]) -> Result<()> {
+        if records.is_empty() && self.spool.is_empty() {
+            return Ok(());
+        }
+        self.repo.create_elf_dir()?;
+        let tickets = records.iter().map(|record| self.spool.put(record)).collect::<Result<Vec<_>>>()?;
+        if let Err(error) = self.drain_if_free(verb, Duration::ZERO) {
+            self.say(&format!("queued, since the ledger could not be written: {error}"));
+        }
+        tickets.iter().try_for_each(|ticket| self.acknowledge(ticket).map(drop))
+    }
+
     /// Tries once to drain what is pending, without waiting: for hooks. Returns whether the lock was free.
     ///
     /// # Errors

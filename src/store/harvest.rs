@@ -1,0 +1,181 @@
+//! Harvesting the lessons of a commit, for the post-commit hook.
+//!
+//! What a commit says is put into the spool and the lock is tried once: nothing here waits. A commit without trailers costs
+//! reading it and the last line of HEAD's reflog. What replaced another commit (an amend, a reword, a squash) also withdraws
+//! what the other one said and this one does not; what is said again is restored.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::time::Duration;
+
+use git2::{Commit, Oid};
+
+use super::Store;
+use crate::error::{Doing, Error, Result};
+use crate::record::{Harvest, Id, Kind, Record, Time, Verb, WITHDRAWN, amended, harvest, live_events};
+
+/// Longest end of a reflog that is read for its last line.
+const LINE_MAX: u64 = 16 * 1024;
+
+/// What a commit says, who says it, and when.
+struct Said {
+    message: String,
+    trailers: Vec<(String, String)>,
+    author: String,
+    date: Time,
+}
+
+impl Store {
+    /// Puts what HEAD's commit says into the memory and drains what waits, with one attempt at the lock. Returns the trailers
+    /// that could not be taken, with the reason.
+    ///
+    /// # Errors
+    /// When the commit cannot be read or the spool cannot be written. A busy lock is no error: its holder drains.
+    pub fn harvest_head(&self) -> Result<Vec<Error>> {
+        let commit = match self.repo.git().head().and_then(|head| head.peel_to_commit()) {
+            Ok(commit) => commit,
+            Err(error) if matches!(error.code(), git2::ErrorCode::UnbornBranch | git2::ErrorCode::NotFound) => {
+                return self.drain_once().map(|()| Vec::new());
+            }
+            Err(error) => return Err(error).doing(|| "read HEAD".into()),
+        };
+        let new = Said::by(&commit)?;
+        let replaced: Vec<_> =
+            self.replaced_by(&commit).iter().filter_map(|old| Some((old.id(), Said::by(old).ok()?))).collect();
+        if new.trailers.is_empty() && replaced.iter().all(|(_, said)| said.trailers.is_empty()) {
+            return self.drain_once().map(|()| Vec::new());
+        }
+        let resolve = |typed: &str| self.resolve_at_once(typed);
+        let harvest = new.harvest(&resolve);
+        let (known, mut records): (Vec<_>, Vec<_>) =
+            harvest.records.iter().cloned().partition(|record| self.is_known(record.kind, record.id));
+        let date = Time::from_seconds(commit.time().seconds()).unwrap_or(new.date);
+        let committer = identity(&commit.committer());
+        let step = |old: Option<Oid>| format!("{} {}", old.map(|old| old.to_string()).unwrap_or_default(), commit.id());
+        for (old, said) in &replaced {
+            let mut gone = said.harvest(&resolve).records;
+            gone.retain(|record| {
+                self.is_known(record.kind, record.id)
+                    && !has(&harvest.records, record.id)
+                    && new.withdraws(record.id, said, &resolve)
+            });
+            records.extend(amended(&gone, &[], &|_| Vec::new(), &step(Some(*old)), &committer, date)?);
+        }
+        let restore = |id| self.withdrawn_by(id);
+        records.extend(amended(&[], &known, &restore, &step(None), &committer, date)?);
+        self.record_at_once("hook", &records)?;
+        Ok(harvest.rejected)
+    }
+
+    fn drain_once(&self) -> Result<()> {
+        if self.spool.is_empty() {
+            return Ok(());
+        }
+        self.drain_if_free("hook", Duration::ZERO).map(drop)
+    }
+
+    /// Tells whether a record is in the ledger or on its way. One that cannot be looked up counts as new: the drain sorts it out.
+    fn is_known(&self, kind: Kind, id: Id) -> bool {
+        let ledger = self.ledger();
+        let tip = ledger.tip().ok().flatten();
+        tip.is_some_and(|tip| ledger.contains(tip.tree, kind, id).unwrap_or(false))
+            || !self.spool.find(id.as_str()).is_empty()
+    }
+
+    /// Lists the events in force by which an amend withdrew a record.
+    fn withdrawn_by(&self, id: Id) -> Vec<Id> {
+        let mut events = self.read_at_once(|index| index.events_of(id)).unwrap_or_default();
+        let waiting = self.spool.list().unwrap_or_default().entries.into_iter().map(|entry| entry.record);
+        events.extend(waiting.filter(|record| record.kind == Kind::Event));
+        events.sort_by_key(|event| event.id);
+        events.dedup_by_key(|event| event.id);
+        let withdraws = |event: &&Record| {
+            event.verb() == Some(Verb::Retracts)
+                && event.target() == Some(id)
+                && event.own_text("note") == Some(WITHDRAWN)
+        };
+        live_events(&events).into_iter().filter(withdraws).map(|event| event.id).collect()
+    }
+
+    /// Finds the commits that HEAD's newest step replaced.
+    fn replaced_by(&self, commit: &Commit<'_>) -> Vec<Commit<'_>> {
+        let git = self.repo.git();
+        let Some((old, action)) = self.last_step(commit.id()) else { return Vec::new() };
+        // A step onto the parent is a commit of its own, whatever git calls it.
+        let is_replacement = action.starts_with("commit (amend)") || action.starts_with("rebase (");
+        if !is_replacement || commit.parent_ids().any(|parent| parent == old) {
+            return Vec::new();
+        }
+        let mut replaced = vec![old];
+        if action.starts_with("rebase (squash)") || action.starts_with("rebase (fixup)") {
+            // The commit that was melted in is named by the last line of git's list of steps that are done.
+            let done = std::fs::read_to_string(git.path().join("rebase-merge/done")).unwrap_or_default();
+            let melted =
+                done.lines().last().and_then(|line| line.split(' ').find_map(|word| git.revparse_single(word).ok()));
+            replaced.extend(melted.and_then(|object| object.peel_to_commit().ok()).map(|commit| commit.id()));
+        }
+        replaced.into_iter().filter_map(|oid| git.find_commit(oid).ok()).collect()
+    }
+
+    /// Reads the newest line of HEAD's reflog: where HEAD was and what was done. `None` when it does not lead to `new`.
+    fn last_step(&self, new: Oid) -> Option<(Oid, String)> {
+        let text = end_of(&self.repo.git().path().join("logs/HEAD")).ok()?;
+        let line = text.trim_end().rsplit('\n').next()?;
+        let (ids, action) = line.split_once('\t')?;
+        let mut ids = ids.split(' ').map(Oid::from_str);
+        let old = ids.next()?.ok()?;
+        (ids.next()?.ok()? == new).then(|| (old, action.to_owned()))
+    }
+}
+
+impl Said {
+    fn by(commit: &Commit<'_>) -> Result<Self> {
+        let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
+        let author = commit.author();
+        let date = Time::from_seconds(author.when().seconds())
+            .ok_or_else(|| Error::invalid("created", "the author date is outside the years -9999 to 9999"))?;
+        Ok(Self { trailers: trailers(&message)?, message, author: identity(&author), date })
+    }
+
+    fn harvest(&self, resolve: &dyn Fn(&str) -> Result<Id>) -> Harvest {
+        harvest(&self.trailers, &self.author, self.date, resolve)
+    }
+
+    /// Tells whether what `old` said under this id is no longer said. A squash joins messages, so that trailers end up above
+    /// the last paragraph: git no longer counts them as trailers, but the message says so still. What is said again by
+    /// another author, or at another date, has a new id that takes the place of this one.
+    fn withdraws(&self, id: Id, old: &Self, resolve: &dyn Fn(&str) -> Result<Id>) -> bool {
+        let says = |trailers: &[(String, String)]| has(&harvest(trailers, &old.author, old.date, resolve).records, id);
+        let mut paragraphs = self.message.split("\n\n").map(|paragraph| format!("x\n\n{}\n", paragraph.trim()));
+        says(&self.trailers) || !paragraphs.any(|paragraph| trailers(&paragraph).is_ok_and(|found| says(&found)))
+    }
+}
+
+/// Reads our trailers of a commit message, as git does: those of its last paragraph.
+fn trailers(message: &str) -> Result<Vec<(String, String)>> {
+    let is_ours = |name: &str| name.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("elf-"));
+    if !message.to_ascii_lowercase().contains("elf-") {
+        return Ok(Vec::new());
+    }
+    let found = git2::message_trailers_strs(message).doing(|| "read the trailers".into())?;
+    let ours = found.iter().filter(|(name, _)| is_ours(name));
+    Ok(ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+fn has(records: &[Record], id: Id) -> bool {
+    records.iter().any(|record| record.id == id)
+}
+
+fn identity(signature: &git2::Signature<'_>) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!("{} <{}>", text(signature.name_bytes()), text(signature.email_bytes()))
+}
+
+fn end_of(path: &std::path::Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LINE_MAX)))?;
+    let mut bytes = Vec::new();
+    file.take(LINE_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

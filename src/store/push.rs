@@ -1,0 +1,124 @@
+//! What the pre-push hook asks: are the stores in step, what does a remote lack, is a pushed memory sound.
+
+use std::time::Duration;
+
+use git2::Oid;
+
+use super::{Spoken, Store};
+use crate::error::{Doing, Error, Result};
+use crate::index::Index;
+use crate::ledger::Change;
+use crate::lock::{LockFile, Outcome};
+use crate::record::Id;
+
+/// How often a ledger that others keep writing is compared.
+const ATTEMPTS: u32 = 3;
+/// Begin the lines of a merge conflict (git-merge(1), "How conflicts are presented"); all three make one.
+const MARKERS: [&[u8]; 3] = [b"<<<<<<< ", b"=======", b">>>>>>> "];
+
+/// Whether the index says what the ledger says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InStep {
+    Yes,
+    /// They differ right after a catch-up.
+    No,
+    /// Somebody else held the lock all the time.
+    Busy,
+}
+
+impl Store {
+    /// Compares the index's stamp with the ledger, after a catch-up when they differ.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or the index cannot be written.
+    pub fn in_step(&self, verb: &str, patience: Duration) -> Result<InStep> {
+        if self.spool.is_empty() && self.is_stamped()? {
+            return Ok(InStep::Yes);
+        }
+        self.repo.create_elf_dir()?;
+        let mut file = LockFile::open(self.repo.elf_dir())?;
+        let outcome = file.hold(verb, patience, &mut Spoken(self), |lock| {
+            for _ in 0..ATTEMPTS {
+                self.refresh(lock)?;
+                if self.is_stamped()? {
+                    return Ok(InStep::Yes);
+                }
+            }
+            Ok(InStep::No)
+        })?;
+        Ok(match outcome {
+            Outcome::Done(in_step) => in_step,
+            Outcome::Unneeded | Outcome::Busy => InStep::Busy,
+        })
+    }
+
+    fn is_stamped(&self) -> Result<bool> {
+        let Some(tip) = self.ledger().tip_id()? else { return Ok(true) };
+        let index = Index::read(self.repo.elf_dir()).ok().flatten();
+        Ok(index.is_some_and(|index| self.is_current(&index, &tip.to_string())))
+    }
+
+    /// Finds the tree of a commit; `None` when the object is not here.
+    ///
+    /// # Errors
+    /// When it is here and has no tree.
+    pub fn tree_of(&self, oid: Oid) -> Result<Option<Oid>> {
+        let git = self.repo.git();
+        if oid.is_zero() || !git.odb().doing(|| "open the object database".into())?.exists(oid) {
+            return Ok(None);
+        }
+        let tree = git.find_object(oid, None).and_then(|object| object.peel_to_tree());
+        tree.map(|tree| Some(tree.id())).doing(|| format!("read the tree of {oid}"))
+    }
+
+    /// Counts the record files of a tree that another one lacks.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn count_new(&self, old: Option<Oid>, new: Oid) -> Result<u64> {
+        let mut count = 0;
+        self.ledger().changes(old, Some(new), &|_| true, &mut |change| {
+            count += u64::from(change.old.is_none() && change.new.is_some());
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// Says what is wrong with the files of a tree that are new to another one: path and problem.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn flaws(&self, old: Option<Oid>, new: Oid) -> Result<Vec<(String, String)>> {
+        let mut flaws = Vec::new();
+        self.ledger().changes(old, Some(new), &|_| true, &mut |change| {
+            if let Some(problem) = self.flaw(new, &change)? {
+                flaws.push((change.path, problem));
+            }
+            Ok(())
+        })?;
+        Ok(flaws)
+    }
+
+    fn flaw(&self, tree: Oid, change: &Change) -> Result<Option<String>> {
+        let ledger = self.ledger();
+        let Some(item) = change.new else { return Ok(None) };
+        if is_conflict(&ledger.blob(item.oid)?) {
+            return Ok(Some("has conflict markers".into()));
+        }
+        match ledger.record_at(&change.path, item) {
+            Ok(_) => {}
+            Err(error @ Error::Invalid { .. }) => return Ok(Some(error.to_string())),
+            Err(error) => return Err(error),
+        }
+        let Some(id) = change.path.rsplit('/').next().and_then(Id::of_file_name) else { return Ok(None) };
+        let files = ledger.files_of(tree, id)?;
+        Ok(match files.iter().find(|file| **file != change.path) {
+            Some(other) => Some(format!("has the id of {other}")),
+            None => None,
+        })
+    }
+}
+
+fn is_conflict(text: &[u8]) -> bool {
+    MARKERS.iter().all(|marker| text.split(|byte| *byte == b'\n').any(|line| line.starts_with(marker)))
+}
