@@ -158,15 +158,14 @@ impl LockFile {
             if let Some(lock) = self.try_lock(verb)? {
                 return work(&lock).map(Outcome::Done);
             }
-            let waited = start.elapsed();
-            if waited >= patience {
+            let Some(left) = patience.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else {
                 return Ok(Outcome::Busy);
-            }
-            if waited >= SAY_AFTER && !said {
+            };
+            if start.elapsed() >= SAY_AFTER && !said {
                 said = true;
                 waiter.waiting(&self.holder());
             }
-            let delay = ceiling.mul_f64(fastrand::f64()).min(patience - waited);
+            let delay = ceiling.mul_f64(fastrand::f64()).min(left);
             std::thread::sleep(delay);
             ceiling = (ceiling * 2).min(CAP);
             if waiter.unneeded() {

@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 
 use super::output::Output;
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Result};
 use crate::index::Difference;
 use crate::store::Report;
@@ -27,7 +27,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         let report = store.check(self.fix)?;
         if self.json {
             context.out.json(&as_json(&report))?;

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use toml::Value;
 
 use super::record::{read_text, sign};
-use super::{Context, Done, Outcome, editor};
+use super::{Context, Done, Outcome, editor, open_store};
 use crate::error::{Error, Result};
 use crate::record::{Draft, Id, Kind, Record, Time, Verb, edited, field, fold, typed_value};
 use crate::store::Store;
@@ -55,7 +55,7 @@ struct Edit {
 
 impl Args {
     pub fn run(mut self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         let id = store.resolve(&self.id)?;
         if store.written(id)?.kind == Kind::Event {
             return Err(Error::invalid("id", format!("{id} is an event; git elf retract takes it back")).into());

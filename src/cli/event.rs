@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 
 use super::record::sign;
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::error::{Error, Result};
 use crate::record::{Draft, Id, Kind, Record, Verb, live_events};
 use crate::store::{Receipt, Store};
@@ -107,7 +107,7 @@ impl BreachArgs {
 
 impl PromoteArgs {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         let id = record_id(&store, &self.id)?;
         let kind = store.written(id)?.kind;
         if kind != Kind::Heuristic {
@@ -138,7 +138,7 @@ impl PromoteArgs {
 
 impl RetractArgs {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         let by = self.by.as_deref().map(|by| record_id(&store, by)).transpose()?;
         let targets = self.ids.iter().map(|id| store.resolve(id)).collect::<Result<Vec<_>>>()?;
         if let Some(itself) = by.filter(|by| targets.contains(by)) {
@@ -180,7 +180,7 @@ impl Common {
 }
 
 fn about_one(context: &mut Context, name: &str, verb: Verb, typed: &str, common: Common) -> Outcome {
-    let store = context.store()?;
+    let store = open_store()?;
     let id = record_id(&store, typed)?;
     let event = common.event(&store, verb, id, None)?;
     write(context, &store, name, vec![event], &common)

@@ -1,7 +1,7 @@
 //! `git elf export`: every record as it stands in the ledger, events included.
 
 use super::output::Output;
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Error, Result};
 use crate::index::{Filter, Row};
 use crate::ledger::Change;
@@ -20,7 +20,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         if self.format == "markdown" {
             let filter = Filter::default();
             let mut rows = Vec::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use git2::Oid;
 
 use super::output::Speaker;
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::config::Push;
 use crate::error::{Error, Result};
 use crate::install::tracking_ref;
@@ -53,7 +53,7 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
         match self.hook {
             Hook::PostCommit { .. } => {
-                let harvested = context.store().and_then(|store| store.harvest_head());
+                let harvested = open_store().and_then(|store| store.harvest_head());
                 let complaints = match harvested {
                     Ok(rejected) => rejected,
                     Err(error) => vec![error],
@@ -65,7 +65,7 @@ impl Args {
             }
             Hook::PrePush { remote, .. } => {
                 let updates = read_updates();
-                let checked = context.store().and_then(|store| check(&store, remote.as_deref(), &updates));
+                let checked = open_store().and_then(|store| check(&store, remote.as_deref(), &updates));
                 match checked {
                     Ok(None) => Ok(Done::Well),
                     Ok(Some(blocked)) => Err(blocked.into()),

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use serde_json::{Map, json};
 
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Error, Result};
 use crate::record::{Draft, Id, Record, field};
 use crate::spool::Entry;
@@ -54,7 +54,7 @@ struct Batch {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         store.repo().identity()?;
         let input: Box<dyn Read> = match self.file.as_str() {
             "-" => Box::new(std::io::stdin()),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::config::checked_ref;
 use crate::error::{Error, Result};
 use crate::install::{self, Placed, Remote, RemoteState, State};
@@ -22,13 +22,13 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let mut store = context.store()?;
+        let mut store = open_store()?;
         let mut selected = None;
         if let Some(name) = self.name.map(checked_ref).transpose()? {
             if install::select_ref(store.repo(), &name)? {
                 selected = Some(name);
             }
-            store = context.store()?;
+            store = open_store()?;
         }
         let ledger_ref = store.config().ledger_ref.clone();
         // Two of us at once would both find a refspec missing and add it.

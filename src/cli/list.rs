@@ -2,7 +2,7 @@
 
 use super::filter::FilterArgs;
 use super::output::Output;
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Result};
 use crate::index::Row;
 
@@ -21,7 +21,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         let filter = self.filter.resolve(store.repo(), None)?;
         let mut rows = Vec::new();
         store.read(|index| {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json};
 
 use super::filter::resolve_since;
 use super::show::describe;
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::index::{Filter, Row};
 use crate::record::{Record, Time};
 
@@ -33,7 +33,7 @@ struct Entry {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         let since = self.since.map(|since| resolve_since(store.repo(), &since)).transpose()?;
         let filter = Filter { since, limit: self.limit, all: true, ..Filter::default() };
         let mut entries = store.read(|index| {

@@ -76,11 +76,9 @@ struct Context {
     out: Output,
 }
 
-impl Context {
-    /// Opens the memory of the repository we are in.
-    fn store(&self) -> Result<Store, Error> {
-        Store::open(Box::new(Speaker::new()))
-    }
+/// Opens the memory of the repository we are in.
+fn open_store() -> Result<Store, Error> {
+    Store::open(Box::new(Speaker::new()))
 }
 
 /// How a verb that did its work ended.

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 
 use serde_json::{Map, json};
 
-use super::{Context, Done, Outcome, editor};
+use super::{Context, Done, Outcome, editor, open_store};
 use crate::error::{Doing, Error, Result};
 use crate::record::{Draft, Kind, field};
 use crate::store::{Receipt, State, Store};
@@ -74,7 +74,7 @@ impl Args {
             )
             .into());
         }
-        let store = context.store()?;
+        let store = open_store()?;
         let (title, body) = self.text(kind, &store)?;
         let record = self.draft(kind, &title, body, &store)?.finish()?;
         let receipt = match store.record("record", std::slice::from_ref(&record), !self.no_wait) {

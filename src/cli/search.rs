@@ -2,7 +2,7 @@
 
 use super::filter::FilterArgs;
 use super::list::print_row;
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 
 /// Records that are printed when `--limit` does not say otherwise.
 const LIMIT: usize = 20;
@@ -28,7 +28,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         let filter = self.filter.resolve(store.repo(), Some(LIMIT))?;
         let query = self.query.join(" ");
         for row in store.read(|index| index.search(&query, &filter))? {

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::output::Output;
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Error, Result};
 use crate::index::Row;
 use crate::record::{Id, Kind, PRIOR_WEIGHT, Record, fold, live_events};
@@ -31,7 +31,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         for (i, typed) in self.ids.iter().enumerate() {
             let id = store.resolve(typed)?;
             let (row, events) = find(&store, id)?;

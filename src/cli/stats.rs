@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::output::Output;
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Result};
 
 /// Show counts, sizes and the settings of the index as read back
@@ -17,7 +17,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         let (mut object, settings, wal) =
             store.read(|index| Ok((index.counts()?, index.settings()?, index.wal_size())))?;
         let size = |name: &str| std::fs::metadata(store.dir().join(name)).map_or(0, |meta| meta.len());

@@ -5,7 +5,7 @@ use std::io;
 use serde_json::{Map, json};
 
 use super::init::{count, hooks_json};
-use super::{Context, Done, Outcome};
+use super::{Context, Done, Outcome, open_store};
 use crate::install::{self, State};
 use crate::store::Erased;
 
@@ -23,7 +23,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = context.store()?;
+        let store = open_store()?;
         let repo = store.repo();
         let ledger_ref = store.config().ledger_ref.clone();
         // First, since a wrong number must leave everything as it is.

@@ -30,6 +30,9 @@ pub enum Difference {
     Differs { id: String, path: String },
 }
 
+/// (table, id) → (path, line).
+type Lines = BTreeMap<(&'static str, String), (String, String)>;
+
 impl Index {
     /// Writes every row as one line, ordered by id. Two indexes of one ledger give the same bytes.
     ///
@@ -55,8 +58,7 @@ impl Index {
         Ok(())
     }
 
-    /// Returns (table, id) → (path, line).
-    fn lines(&self) -> Result<BTreeMap<(&'static str, String), (String, String)>> {
+    fn lines(&self) -> Result<Lines> {
         let mut lines = BTreeMap::new();
         self.each_line(&mut |table, id, path, line| {
             if table != "stamp" {

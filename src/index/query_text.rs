@@ -20,16 +20,13 @@ impl QueryText {
                 Some(term) => (true, term),
                 None => (false, rest),
             };
-            let (text, prefix, after) = match term.strip_prefix('"') {
-                Some(quoted) => {
-                    let (phrase, after) = quoted.split_once('"').unwrap_or((quoted, ""));
-                    (phrase, false, after)
-                }
-                None => {
-                    let end = term.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(term.len());
-                    let word = &term[..end];
-                    (word.trim_end_matches('*'), word.ends_with('*'), &term[end..])
-                }
+            let (text, prefix, after) = if let Some(quoted) = term.strip_prefix('"') {
+                let (phrase, after) = quoted.split_once('"').unwrap_or((quoted, ""));
+                (phrase, false, after)
+            } else {
+                let end = term.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(term.len());
+                let (word, after) = term.split_at(end);
+                (word.trim_end_matches('*'), word.ends_with('*'), after)
             };
             rest = after.trim_start();
             if text.chars().any(char::is_alphanumeric) {

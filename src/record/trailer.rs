@@ -21,6 +21,9 @@ pub struct Harvest {
     pub rejected: Vec<Error>,
 }
 
+/// Keys and values as typed.
+type Keys<'a> = Vec<(&'a str, &'a str)>;
+
 /// Reads the trailers of a commit. `resolve` turns a typed id or prefix into the id of a record.
 pub fn harvest(
     trailers: &[(String, String)],
@@ -28,8 +31,8 @@ pub fn harvest(
     date: Time,
     resolve: &dyn Fn(&str) -> Result<Id>,
 ) -> Harvest {
-    let mut common: Vec<(&str, &str)> = Vec::new();
-    let mut lessons: Vec<(Kind, &str, Vec<(&str, &str)>)> = Vec::new();
+    let mut common: Keys<'_> = Vec::new();
+    let mut lessons: Vec<(Kind, &str, Keys<'_>)> = Vec::new();
     let mut harvest = Harvest::default();
     for (name, value) in trailers {
         let Some(word) = strip_prefix(name) else { continue };
