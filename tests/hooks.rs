@@ -167,8 +167,12 @@ fn hooks_path_is_honoured_inside_and_refused_outside() {
     assert!(!text.contains(elf_program().to_str().unwrap()), "a tracked hook names no path of this machine: {text}");
     sandbox.commit("x\n\nElf-Success: found on the PATH");
     assert_eq!(sandbox.all().len(), 1);
+    sandbox.git(["config", "--unset", "core.hooksPath"]).ok();
+    sandbox.elf(["init"]).ok();
+    sandbox.git(["config", "core.hooksPath", ".githooks"]).ok();
     sandbox.elf(["uninstall"]).ok();
     assert!(!sandbox.repo().join(".githooks/post-commit").exists());
+    assert!(!sandbox.hook("post-commit").exists(), "what was installed before core.hooksPath was set goes too");
 
     let outside = sandbox.root().join("shared-hooks");
     for path in [outside.to_str().unwrap(), "../shared-hooks", ".githooks/../../shared-hooks"] {
@@ -405,6 +409,9 @@ fn a_push_warns_of_records_that_the_remote_lacks() {
     sandbox.commit("more");
     let ran = sandbox.git(["push", "-q", "origin", "main"]).ok();
     assert_eq!(ran.err, "elf: origin lacks 2 records of this memory: git push origin refs/elf/memory\n");
+    let url = format!("file://{}", sandbox.root().join("remote.git").display());
+    let ran = sandbox.git(["push", "-q", &url, "HEAD:refs/heads/by-url"]).ok();
+    assert!(ran.err.contains("that repository lacks 2") && !ran.err.contains("file:"), "{}", ran.err);
     assert_eq!(sandbox.git(["push", "-q", "origin", "refs/elf/memory"]).ok().err, "");
     sandbox.record("three");
     sandbox.commit("more");
@@ -535,6 +542,15 @@ fn hooks_never_fail_for_reasons_of_ours() {
     let ran = sandbox.git(["push", "-q", "origin", "main"]).ok();
     assert!(ran.err.contains("the push goes on"), "{}", ran.err);
     sandbox.git(["config", "--unset", "elf.lockTimeout"]).ok();
+    sandbox.git(["config", "--global", "--remove-section", "user"]).ok();
+    let mut commit = sandbox.command("git");
+    commit.envs([("GIT_COMMITTER_NAME", "C"), ("GIT_COMMITTER_EMAIL", "c@example.org")]);
+    commit.args(["commit", "-q", "--allow-empty", "--author", "A <a@example.org>", "-m", "x\n\nElf-Failure: nameless"]);
+    let ran = sandbox.run(commit).ok();
+    assert!(ran.err.lines().count() <= 1, "{}", ran.err);
+    sandbox.git(["config", "--global", "user.name", "A U Thor"]).ok();
+    sandbox.git(["config", "--global", "user.email", "author@example.org"]).ok();
+    assert!(sandbox.all().iter().any(|row| row[2] == "nameless"), "it was queued, not lost");
     let mut outside = sandbox.elf_command(["hook", "post-commit"]);
     outside.current_dir("/");
     sandbox.run(outside).ok();

@@ -48,11 +48,17 @@ pub(super) fn install(repo: &Repo, hook: Hook, program: Option<&str>) -> Placed 
     Placed { hook, place: path.display().to_string(), state }
 }
 
-pub(super) fn uninstall(repo: &Repo, hook: Hook) -> Placed {
-    let directory = Directory::of(repo);
-    let path = directory.path.join(hook.name());
-    let state = directory.uninstall(&path).unwrap_or_else(State::Failed);
-    Placed { hook, place: path.display().to_string(), state }
+/// Takes a hook out of the hooks directory, and out of the one that git uses when `core.hooksPath` is not set: it may have
+/// been set since.
+pub(super) fn uninstall(repo: &Repo, hook: Hook) -> Vec<Placed> {
+    let mut directories = vec![Directory::of(repo), Directory::private(repo)];
+    directories.dedup_by(|a, b| resolved(&a.path) == resolved(&b.path));
+    let one = |directory: Directory| {
+        let path = directory.path.join(hook.name());
+        let state = directory.uninstall(&path).unwrap_or_else(State::Failed);
+        Placed { hook, place: path.display().to_string(), state }
+    };
+    directories.into_iter().map(one).collect()
 }
 
 impl Directory {
@@ -61,8 +67,16 @@ impl Directory {
         let configured = repo.git().config().and_then(|config| config.get_path("core.hooksPath")).ok();
         let path = match configured.filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => repo.workdir().unwrap_or(repo.git().path()).join(path),
-            None => repo.common_dir().join("hooks"),
+            None => return Self::private(repo),
         };
+        Self::at(repo, path)
+    }
+
+    fn private(repo: &Repo) -> Self {
+        Self::at(repo, repo.common_dir().join("hooks"))
+    }
+
+    fn at(repo: &Repo, path: PathBuf) -> Self {
         let real = resolved(&path);
         let is_below = |dir: &Path| real.starts_with(resolved(dir));
         let site = if is_below(repo.common_dir()) {
