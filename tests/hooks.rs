@@ -1,5 +1,7 @@
 //! Hooks: put in, taken out to the byte, harvesting, and never in the way of the user's git.
 
+#![allow(clippy::disallowed_methods, reason = "a test's own files need not be atomic")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -167,8 +169,12 @@ fn hooks_path_is_honoured_inside_and_refused_outside() {
     assert!(!text.contains(elf_program().to_str().unwrap()), "a tracked hook names no path of this machine: {text}");
     sandbox.commit("x\n\nElf-Success: found on the PATH");
     assert_eq!(sandbox.all().len(), 1);
+    sandbox.git(["config", "--unset", "core.hooksPath"]).ok();
+    sandbox.elf(["init"]).ok();
+    sandbox.git(["config", "core.hooksPath", ".githooks"]).ok();
     sandbox.elf(["uninstall"]).ok();
     assert!(!sandbox.repo().join(".githooks/post-commit").exists());
+    assert!(!sandbox.hook("post-commit").exists(), "what was installed before core.hooksPath was set goes too");
 
     let outside = sandbox.root().join("shared-hooks");
     for path in [outside.to_str().unwrap(), "../shared-hooks", ".githooks/../../shared-hooks"] {
@@ -314,6 +320,14 @@ fn rebase_and_cherry_pick_make_no_second_record() {
     assert_eq!(sandbox.state_of("lesson A"), "active");
     let b: Vec<_> = sandbox.all().into_iter().filter(|row| row[2] == "lesson b" && row[3] == "active").collect();
     assert_eq!(b.len(), 1, "what was melted in is said once: {:?}", sandbox.all());
+    rebase("sed -i 2s/pick/fixup/", "true");
+    assert_eq!(sandbox.state_of("lesson c"), "retracted", "a fixup drops the message");
+    rebase("sed -i 1s/pick/edit/", "true");
+    sandbox.write("a", "changed");
+    sandbox.git(["add", "a"]).ok();
+    sandbox.git(["commit", "-q", "--amend", "-m", "no lesson"]).ok();
+    sandbox.git(["rebase", "--continue"]).ok();
+    assert_eq!(sandbox.state_of("lesson A"), "retracted");
     assert_eq!(sandbox.git(["status", "--porcelain"]).out, "");
     sandbox.elf(["check"]).ok();
 }
@@ -345,7 +359,7 @@ fn a_busy_lock_costs_a_commit_no_time_and_loses_nothing() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert!(sandbox.tree().is_empty());
     let spooled = fs::read_dir(sandbox.elf_dir().join("spool")).unwrap().flatten();
-    assert_eq!(spooled.filter(|entry| entry.file_name().to_str().unwrap().ends_with(".md")).count(), 1);
+    assert_eq!(spooled.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "md")).count(), 1);
     drop(held);
     sandbox.commit("a commit without trailers drains");
     assert_eq!(sandbox.tree().len(), 2, "the record and the README: {:?}", sandbox.tree());
@@ -405,6 +419,9 @@ fn a_push_warns_of_records_that_the_remote_lacks() {
     sandbox.commit("more");
     let ran = sandbox.git(["push", "-q", "origin", "main"]).ok();
     assert_eq!(ran.err, "elf: origin lacks 2 records of this memory: git push origin refs/elf/memory\n");
+    let url = format!("file://{}", sandbox.root().join("remote.git").display());
+    let ran = sandbox.git(["push", "-q", &url, "HEAD:refs/heads/by-url"]).ok();
+    assert!(ran.err.contains("that repository lacks 2") && !ran.err.contains("file:"), "{}", ran.err);
     assert_eq!(sandbox.git(["push", "-q", "origin", "refs/elf/memory"]).ok().err, "");
     sandbox.record("three");
     sandbox.commit("more");
@@ -481,15 +498,17 @@ fn an_existing_pre_push_hook_reads_the_same_stdin() {
 
 #[test]
 fn a_large_push_fits_through_the_block() {
-    let sandbox = Sandbox::new();
-    script(&sandbox.hook("pre-push"), "#!/bin/sh\nexec wc -l\n");
-    sandbox.elf(["init"]).ok();
     let line = format!("refs/heads/{} {} refs/heads/x {}\n", "n".repeat(80), "1".repeat(40), "0".repeat(40));
-    let mut hook = sandbox.command(sandbox.hook("pre-push"));
-    let input = sandbox.root().join("input");
-    fs::write(&input, line.repeat(5000)).unwrap();
-    hook.args(["origin", "url"]).stdin(fs::File::open(&input).unwrap());
-    assert_eq!(sandbox.run(hook).ok().line().trim(), "5000");
+    for shell in ["sh", "bash"] {
+        let sandbox = Sandbox::new();
+        script(&sandbox.hook("pre-push"), &format!("#!/usr/bin/env {shell}\nset -eu\nexec wc -l\n"));
+        sandbox.elf(["init"]).ok();
+        let mut hook = sandbox.command(sandbox.hook("pre-push"));
+        let input = sandbox.root().join("input");
+        fs::write(&input, line.repeat(5000)).unwrap();
+        hook.args(["origin", "url"]).stdin(fs::File::open(&input).unwrap());
+        assert_eq!(sandbox.run(hook).ok().line().trim(), "5000");
+    }
 }
 
 #[test]
@@ -535,6 +554,15 @@ fn hooks_never_fail_for_reasons_of_ours() {
     let ran = sandbox.git(["push", "-q", "origin", "main"]).ok();
     assert!(ran.err.contains("the push goes on"), "{}", ran.err);
     sandbox.git(["config", "--unset", "elf.lockTimeout"]).ok();
+    sandbox.git(["config", "--global", "--remove-section", "user"]).ok();
+    let mut commit = sandbox.command("git");
+    commit.envs([("GIT_COMMITTER_NAME", "C"), ("GIT_COMMITTER_EMAIL", "c@example.org")]);
+    commit.args(["commit", "-q", "--allow-empty", "--author", "A <a@example.org>", "-m", "x\n\nElf-Failure: nameless"]);
+    let ran = sandbox.run(commit).ok();
+    assert!(ran.err.lines().count() <= 1, "{}", ran.err);
+    sandbox.git(["config", "--global", "user.name", "A U Thor"]).ok();
+    sandbox.git(["config", "--global", "user.email", "author@example.org"]).ok();
+    assert!(sandbox.all().iter().any(|row| row[2] == "nameless"), "it was queued, not lost");
     let mut outside = sandbox.elf_command(["hook", "post-commit"]);
     outside.current_dir("/");
     sandbox.run(outside).ok();

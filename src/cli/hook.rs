@@ -63,7 +63,9 @@ impl Args {
                 }
                 Ok(Done::Well)
             }
-            Hook::PrePush { remote, .. } => {
+            Hook::PrePush { remote, rest } => {
+                // Without a name git hands over the URL twice; it may hold a password, so it is not repeated.
+                let remote = remote.filter(|name| rest.first() != Some(name));
                 let updates = read_updates();
                 let checked = open_store().and_then(|store| check(&store, remote.as_deref(), &updates));
                 match checked {
@@ -99,7 +101,7 @@ fn check(store: &Store, remote: Option<&str>, updates: &[Update]) -> Result<Opti
             }));
         }
     }
-    if let (Some(remote), true, Push::Warn) = (remote, memories.is_empty(), store.config().push) {
+    if memories.is_empty() && store.config().push == Push::Warn {
         warn_of_unshared(store, remote)?;
     }
     Ok(None)
@@ -126,15 +128,16 @@ fn check_pushed(store: &Store, update: &Update) -> Result<Option<Error>> {
 }
 
 /// Says how many records a remote lacks, as far as the last fetch or push tells.
-fn warn_of_unshared(store: &Store, remote: &str) -> Result<()> {
+fn warn_of_unshared(store: &Store, remote: Option<&str>) -> Result<()> {
     let name = &store.config().ledger_ref;
     let Some(tip) = store.ledger().tip()? else { return Ok(()) };
-    let seen = store.repo().git().refname_to_id(&tracking_ref(name, remote)).ok();
+    let seen = remote.and_then(|remote| store.repo().git().refname_to_id(&tracking_ref(name, remote)).ok());
     let seen = seen.and_then(|oid| store.tree_of(oid).ok().flatten());
     let count = store.count_new(seen, tip.tree)?;
     if count > 0 {
+        let (who, remote) = remote.map_or(("that repository", "REPOSITORY"), |name| (name, name));
         let records = if count == 1 { "record" } else { "records" };
-        say(&format!("{remote} lacks {count} {records} of this memory: git push {remote} {name}"));
+        say(&format!("{who} lacks {count} {records} of this memory: git push {remote} {name}"));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::{Context, Done, Outcome, open_store};
 use crate::config::checked_ref;
 use crate::error::{Error, Result};
 use crate::install::{self, Placed, Remote, RemoteState, State};
+use crate::repo::Repo;
 use crate::store::Store;
 
 /// Install the hooks, and tell git how to fetch the memory
@@ -22,14 +23,12 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let mut store = open_store()?;
         let mut selected = None;
         if let Some(name) = self.name.map(checked_ref).transpose()? {
-            if install::select_ref(store.repo(), &name)? {
-                selected = Some(name);
-            }
-            store = open_store()?;
+            // Before the store is opened, so that an invalid elf.ref can be mended here.
+            selected = install::select_ref(&Repo::open()?, &name)?.then_some(name);
         }
+        let store = open_store()?;
         let ledger_ref = store.config().ledger_ref.clone();
         // Two of us at once would both find a refspec missing and add it.
         let (hooks, remotes) = store
@@ -52,11 +51,12 @@ impl Args {
         }
         context.out.flush()?;
         complain(&hooks);
-        let remotes = remotes?;
+        if let Err(error) = &remotes {
+            eprintln!("elf: the remotes were left alone: {error}");
+        }
+        let is_shared = remotes.is_ok_and(|remotes| remotes.iter().any(|remote| remote.state == RemoteState::Added));
         match all_failed(hooks) {
-            Some(error) if selected.is_none() && remotes.iter().all(|remote| remote.state != RemoteState::Added) => {
-                Err(error.into())
-            }
+            Some(error) if selected.is_none() && !is_shared => Err(error.into()),
             _ => Ok(Done::Well),
         }
     }

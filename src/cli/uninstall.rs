@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use super::init::{count, hooks_json};
 use super::{Context, Done, Outcome, open_store};
 use crate::install::{self, State};
-use crate::store::Erased;
+use crate::store::{Erased, Store};
 
 /// Take out what `git elf init` put in; the memory stays
 #[derive(clap::Args)]
@@ -53,19 +53,10 @@ impl Args {
             if let Some(name) = unselected {
                 context.out.line(&format!("elf.ref is no longer {name}"))?;
             }
-            match &erased {
-                Some(erased) => tell_erased(context, &ledger_ref, erased)?,
-                None => {
-                    let stays = format!("{ledger_ref} with {records} record files");
-                    let stays = if records == 1 { stays.trim_end_matches('s').to_owned() } else { stays };
-                    let dir = store.dir();
-                    match (store.ledger().tip_id()?.is_some(), dir.exists()) {
-                        (true, true) => context.out.line(&format!("What stays: {stays}, and {}", dir.display()))?,
-                        (true, false) => context.out.line(&format!("What stays: {stays}"))?,
-                        (false, true) => context.out.line(&format!("What stays: {}", dir.display()))?,
-                        (false, false) => context.out.line("Nothing of git-elf is left here.")?,
-                    }
-                }
+            if let Some(erased) = &erased {
+                tell_erased(context, &ledger_ref, erased)?;
+            } else {
+                tell_what_stays(context, &store, records)?;
             }
         }
         context.out.flush()?;
@@ -75,6 +66,23 @@ impl Args {
         });
         failed.map_or(Ok(Done::Well), |error| Err(error.into()))
     }
+}
+
+fn tell_what_stays(context: &mut Context, store: &Store, records: u64) -> anyhow::Result<()> {
+    let mut stays = Vec::new();
+    if store.ledger().tip_id()?.is_some() {
+        let files = if records == 1 { "record file" } else { "record files" };
+        stays.push(format!("{} with {records} {files}", store.config().ledger_ref));
+    }
+    if store.dir().exists() {
+        stays.push(store.dir().display().to_string());
+    }
+    let line = if stays.is_empty() {
+        "Nothing of git-elf is left here.".to_owned()
+    } else {
+        format!("What stays: {}", stays.join(", and "))
+    };
+    Ok(context.out.line(&line)?)
 }
 
 fn tell_erased(context: &mut Context, ledger_ref: &str, erased: &Erased) -> io::Result<()> {

@@ -136,10 +136,12 @@ pub fn install(repo: &Repo) -> Result<Vec<Placed>> {
     let one = |hook: Hook| {
         let state = install_config(repo, hook, program.as_deref()).and_then(|state| {
             // Only when the new form is in place: a hook that runs twice is better than one that does not run.
-            match files::uninstall(repo, hook).state {
-                State::Failed(error) => Err(error),
-                _ => Ok(state),
-            }
+            let removed = files::uninstall(repo, hook);
+            let failed = removed.into_iter().find_map(|placed| match placed.state {
+                State::Failed(error) => Some(error),
+                _ => None,
+            });
+            failed.map_or(Ok(state), Err)
         });
         Placed { hook, place: hook.key("command"), state: state.unwrap_or_else(State::Failed) }
     };
@@ -156,7 +158,7 @@ pub fn uninstall(repo: &Repo) -> Result<Vec<Placed>> {
         if remove_config(repo, hook)? {
             placed.push(Placed { hook, place: hook.key("command"), state: State::Removed(Form::Config) });
         }
-        placed.push(files::uninstall(repo, hook));
+        placed.extend(files::uninstall(repo, hook));
     }
     Ok(placed)
 }

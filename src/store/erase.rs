@@ -44,11 +44,10 @@ impl Store {
             // Only while empty: an entry that arrives now is a new memory.
             let _ = fs::remove_dir(&spool);
             let _ = spool.parent().map(fs::remove_dir);
-            match fs::remove_dir_all(self.repo.elf_dir().join("tmp")) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(error).doing(|| "remove tmp".to_owned())?
-                }
-                _ => {}
+            if let Err(error) = fs::remove_dir_all(self.repo.elf_dir().join("tmp"))
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error).doing(|| "remove elf/tmp".to_owned());
             }
             Ok(Erased { tip: tip.map(|tip| tip.commit), files, bad })
         })

@@ -17,10 +17,16 @@ use crate::record::{Harvest, Id, Kind, Record, Time, Verb, WITHDRAWN, amended, h
 /// Longest end of a reflog that is read for its last line.
 const LINE_MAX: u64 = 16 * 1024;
 
+/// Steps that put a commit in the place of another, in HEAD's reflog: `commit (amend): …`, `rebase (reword): …`.
+const REPLACING: [&str; 6] = ["amend", "reword", "edit", "fixup", "squash", "continue"];
+
 /// What a commit says, who says it, and when.
 struct Said {
-    message: String,
+    /// The trailers, as git sees them: those of the last paragraph.
     trailers: Vec<(String, String)>,
+    /// What would be trailers if the paragraph were the last. A squash joins messages, so that trailers end up above the last
+    /// paragraph, and the message says so still.
+    paragraphs: Vec<Vec<(String, String)>>,
     author: String,
     date: Time,
 }
@@ -42,7 +48,7 @@ impl Store {
         let new = Said::by(&commit)?;
         let replaced: Vec<_> =
             self.replaced_by(&commit).iter().filter_map(|old| Some((old.id(), Said::by(old).ok()?))).collect();
-        if new.trailers.is_empty() && replaced.iter().all(|(_, said)| said.trailers.is_empty()) {
+        if new.trailers.is_empty() && replaced.iter().all(|(_, said)| said.paragraphs.is_empty()) {
             return self.drain_once().map(|()| Vec::new());
         }
         let resolve = |typed: &str| self.resolve_at_once(typed);
@@ -53,7 +59,7 @@ impl Store {
         let committer = identity(&commit.committer());
         let step = |old: Option<Oid>| format!("{} {}", old.map(|old| old.to_string()).unwrap_or_default(), commit.id());
         for (old, said) in &replaced {
-            let mut gone = said.harvest(&resolve).records;
+            let mut gone = said.everything(&resolve);
             gone.retain(|record| {
                 self.is_known(record.kind, record.id)
                     && !has(&harvest.records, record.id)
@@ -101,13 +107,12 @@ impl Store {
     fn replaced_by(&self, commit: &Commit<'_>) -> Vec<Commit<'_>> {
         let git = self.repo.git();
         let Some((old, action)) = self.last_step(commit.id()) else { return Vec::new() };
-        // A step onto the parent is a commit of its own, whatever git calls it.
-        let is_replacement = action.starts_with("commit (amend)") || action.starts_with("rebase (");
-        if !is_replacement || commit.parent_ids().any(|parent| parent == old) {
+        // A step from the parent is a commit of its own, whatever git calls it.
+        if !REPLACING.contains(&step_of(&action)) || commit.parent_ids().any(|parent| parent == old) {
             return Vec::new();
         }
         let mut replaced = vec![old];
-        if action.starts_with("rebase (squash)") || action.starts_with("rebase (fixup)") {
+        if matches!(step_of(&action), "squash" | "fixup") {
             // The commit that was melted in is named by the last line of git's list of steps that are done.
             let done = std::fs::read_to_string(git.path().join("rebase-merge/done")).unwrap_or_default();
             let melted =
@@ -134,20 +139,32 @@ impl Said {
         let author = commit.author();
         let date = Time::from_seconds(author.when().seconds())
             .ok_or_else(|| Error::invalid("created", "the author date is outside the years -9999 to 9999"))?;
-        Ok(Self { trailers: trailers(&message)?, message, author: identity(&author), date })
+        let paragraphs = message.split("\n\n").map(|paragraph| trailers(&format!("x\n\n{}\n", paragraph.trim())));
+        let mut paragraphs = paragraphs.collect::<Result<Vec<_>>>()?;
+        paragraphs.retain(|trailers| !trailers.is_empty());
+        Ok(Self { trailers: trailers(&message)?, paragraphs, author: identity(&author), date })
     }
 
     fn harvest(&self, resolve: &dyn Fn(&str) -> Result<Id>) -> Harvest {
         harvest(&self.trailers, &self.author, self.date, resolve)
     }
 
-    /// Tells whether what `old` said under this id is no longer said. A squash joins messages, so that trailers end up above
-    /// the last paragraph: git no longer counts them as trailers, but the message says so still. What is said again by
-    /// another author, or at another date, has a new id that takes the place of this one.
+    /// Returns what all paragraphs say, those included that are no trailers to git.
+    fn everything(&self, resolve: &dyn Fn(&str) -> Result<Id>) -> Vec<Record> {
+        let mut records = self.harvest(resolve).records;
+        for trailers in &self.paragraphs {
+            records.extend(harvest(trailers, &self.author, self.date, resolve).records);
+        }
+        records.sort_by_key(|record| record.id);
+        records.dedup_by_key(|record| record.id);
+        records
+    }
+
+    /// Tells whether what `old` said under this id is no longer said. What is said again by another author, or at another
+    /// date, has a new id that takes the place of this one.
     fn withdraws(&self, id: Id, old: &Self, resolve: &dyn Fn(&str) -> Result<Id>) -> bool {
         let says = |trailers: &[(String, String)]| has(&harvest(trailers, &old.author, old.date, resolve).records, id);
-        let mut paragraphs = self.message.split("\n\n").map(|paragraph| format!("x\n\n{}\n", paragraph.trim()));
-        says(&self.trailers) || !paragraphs.any(|paragraph| trailers(&paragraph).is_ok_and(|found| says(&found)))
+        says(&self.trailers) || !self.paragraphs.iter().any(|paragraph| says(paragraph))
     }
 }
 
@@ -160,6 +177,12 @@ fn trailers(message: &str) -> Result<Vec<(String, String)>> {
     let found = git2::message_trailers_strs(message).doing(|| "read the trailers".into())?;
     let ours = found.iter().filter(|(name, _)| is_ours(name));
     Ok(ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// Returns the word in parentheses before the colon; what stands before it may be anything (`GIT_REFLOG_ACTION`).
+fn step_of(action: &str) -> &str {
+    let head = action.split(": ").next().unwrap_or_default();
+    head.rsplit_once('(').and_then(|(_, step)| step.strip_suffix(')')).unwrap_or_default()
 }
 
 fn has(records: &[Record], id: Id) -> bool {
@@ -178,4 +201,22 @@ fn end_of(path: &std::path::Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     file.take(LINE_MAX).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::step_of;
+
+    #[test]
+    fn the_step_is_read_whatever_started_it() {
+        for (action, step) in [
+            ("commit (amend): a (reword): b", "amend"),
+            ("rebase (squash): # a", "squash"),
+            ("pull --rebase=interactive (reword): x", "reword"),
+            ("commit: mention (amend)", ""),
+            ("commit (initial): x", "initial"),
+        ] {
+            assert_eq!(step_of(action), step, "{action}");
+        }
+    }
 }

@@ -112,10 +112,7 @@ impl Store {
         }
         let Some(id) = change.path.rsplit('/').next().and_then(Id::of_file_name) else { return Ok(None) };
         let files = ledger.files_of(tree, id)?;
-        Ok(match files.iter().find(|file| **file != change.path) {
-            Some(other) => Some(format!("has the id of {other}")),
-            None => None,
-        })
+        Ok(files.iter().find(|file| **file != change.path).map(|other| format!("has the id of {other}")))
     }
 }
 
