@@ -2,6 +2,9 @@
 //!
 //! Every room below `cli` returns [`Error`]. It names the thing and the reason; [`Error::hint`] names the next command to
 //! run and never spells out a destructive one.
+//!
+//! [`Error`]: crate::error::Error
+//! [`Error::hint`]: crate::error::Error::hint
 
 use std::io;
 

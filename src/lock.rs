@@ -28,6 +28,8 @@
 //! index.begin()?;
 //! # Ok(()) }
 //! ```
+//!
+//! [`RepoLock`]: crate::lock::RepoLock
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};

@@ -3,6 +3,8 @@
 //! It is stamped with the ref, tip and tree that it was made from, so "is it current?" is one comparison. A write transaction
 //! is always IMMEDIATE (an upgrade from read to write fails at once, whatever the timeout) and borrows the [`RepoLock`]. It may be
 //! deleted at any time; nothing is ever written from it to the ledger.
+//!
+//! [`RepoLock`]: crate::lock::RepoLock
 
 mod dump;
 mod query_text;

@@ -2,14 +2,16 @@
 //!
 //! Protocol of a commit, under the repository lock (steps 5 to 8 of docs/durability.md):
 //!
-//! 1. libgit2 builds blobs, trees and one commit in memory ([`objects`]); nothing touches the object database yet.
+//! 1. libgit2 builds blobs, trees and one commit in memory (`objects`); nothing touches the object database yet.
 //! 2. The objects are written under temporary names beside a file with the new value of the ref, and flushed together.
 //!    An object that exists already is read back: sound, it is flushed with the others; torn, it is replaced.
 //! 3. The objects are renamed into place.
 //! 4. The ref's `.lock` is taken by linking the prepared file to it; the old value is compared; the reflog is written; the
-//!    lock is renamed onto the ref and fsynced ([`refs`]).
+//!    lock is renamed onto the ref and fsynced (`refs`).
 //!
 //! A kill leaves temporary files and at most a `.lock` that is the same inode as one of them: [`Ledger::heal`] removes both.
+//!
+//! [`Ledger::heal`]: crate::ledger::Ledger::heal
 
 mod objects;
 mod refs;

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 const FOLDED: [&str; 8] = ["golden", "validated", "violated", "breached", "sighted", "state", "superseded_by", "score"];
 
 impl Record {
-    /// Returns the record as written, for `export`; [`draft_of_json`] reads it back without loss.
+    /// Returns the record as written, for `export`; [`Draft::from_json`] reads it back without loss.
     pub fn to_json(&self) -> Map<String, Json> {
         let mut json: Map<_, _> = self.front().into_iter().map(|(key, value)| (key, json_of_toml(value))).collect();
         json.insert("body".into(), Json::from(self.body.as_str()));

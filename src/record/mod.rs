@@ -3,6 +3,11 @@
 //! A record is one immutable markdown file. A [`Draft`] is what somebody asks to be written; [`Draft::finish`] is the only
 //! way from a draft to a [`Record`], and it rejects whatever is out of range with the field, the value and the limit.
 //! Everything that changes later is an event, itself a record; [`fold`] computes the present state from both.
+//!
+//! [`Draft`]: crate::record::Draft
+//! [`Draft::finish`]: crate::record::Draft::finish
+//! [`Record`]: crate::record::Record
+//! [`fold`]: crate::record::fold
 
 mod draft;
 pub mod field;

@@ -4,9 +4,12 @@
 //! rooms below do not know each other, and this one joins them:
 //!
 //! * [`Store::record`] puts records into the spool and waits until they are durable: in the ledger, or queued.
-//! * [`drain`] is what the holder of the lock does: one commit for the whole spool, then the index, then the spool is emptied.
-//! * [`catch_up`] brings the index from the tree it was made from to the ledger's present one.
+//! * `drain` is what the holder of the lock does: one commit for the whole spool, then the index, then the spool is emptied.
+//! * `catch_up` brings the index from the tree it was made from to the ledger's present one.
 //! * [`Store::read`] answers questions, after the index was compared with the ledger's ref.
+//!
+//! [`Store::record`]: crate::store::Store::record
+//! [`Store::read`]: crate::store::Store::read
 
 mod catch_up;
 mod check;

@@ -10,6 +10,9 @@
 //!
 //! A failed fsync is reported once by the kernel and then forgotten: the callers hold the descriptor that wrote the data
 //! from the first write to the fsync, and treat any error as "not durable".
+//!
+//! [`flush_all`]: crate::sys::flush_all
+//! [`Flush`]: crate::sys::Flush
 
 mod fault;
 mod file;
