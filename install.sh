@@ -101,7 +101,7 @@ check_tools() {
 }
 
 build() {
-    say "building; this takes a minute or two"
+    say "building; this takes one to three minutes"
     # The JSON says where the program is, whatever target directory is configured.
     if ! cargo build --locked --release --message-format=json-render-diagnostics >"$work/json" 2>"$work/log"; then
         cat "$work/log" >&2
