@@ -50,7 +50,7 @@ struct Update {
 }
 
 impl Args {
-    pub fn run(self, context: &mut Context) -> Outcome {
+    pub fn run(self, _context: &mut Context) -> Outcome {
         match self.hook {
             Hook::PostCommit { .. } => {
                 let harvested = open_store().and_then(|store| store.harvest_head());
