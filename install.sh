@@ -135,31 +135,11 @@ put() {
     printf '%s\n' "$2" >>"$work/list"
 }
 
-# git's own completion loads our file and calls _git_elf for `git elf`; clap's function wants the words of `git-elf`.
-bash_through_git() {
-    cat <<'END'
-
-_git_elf() {
-    local at=1
-    while [[ ${COMP_WORDS[at]} != elf ]]; do ((at++ < COMP_CWORD)) || return; done
-    local -a words=("${COMP_WORDS[@]:at+1}")
-    local cword=$((COMP_CWORD - at))
-    local -a COMP_WORDS=(git-elf "${words[@]}")
-    local COMP_CWORD=$cword
-    _git__elf git-elf "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-}
-END
-}
-
 install_files() {
     "$program" manual "$work/man" || die "the new program cannot write its man pages"
     for shell in bash zsh fish; do
         "$program" completions "$shell" >"$work/$shell" || die "the new program cannot write completions for $shell"
     done
-    # clap_complete 4.6 names a function with `-` in one way where it is defined and in another where it is looked up.
-    sed 's/git__subcmd__elf__subcmd__/git__elf__subcmd__/' "$work/bash" >"$work/bash.fixed"
-    mv "$work/bash.fixed" "$work/bash"
-    if ! grep -q '^_git_elf()' "$work/bash"; then bash_through_git >>"$work/bash"; fi
 
     list=share/git-elf/installed
     : >"$work/list"

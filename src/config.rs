@@ -1,6 +1,4 @@
 //! Configuration: git config, `.elf.toml` and defaults, resolved once per command.
-//!
-//! `git -c elf.key=value elf …` counts: git hands such values over in the environment, which libgit2 does not read.
 
 use std::time::Duration;
 
@@ -49,14 +47,8 @@ impl Config {
     /// # Errors
     /// [`Error::Invalid`] naming the key and what it accepts.
     pub fn load(repo: &Repo) -> Result<Self> {
-        let file = repo.git().config().and_then(|mut config| config.snapshot());
-        let file = file.doing(|| "read git's configuration".into())?;
-        let given = given_on_the_command_line();
-        let get = |key: &str| {
-            let lower = key.to_ascii_lowercase();
-            let given = given.iter().rev().find(|(name, _)| name.to_ascii_lowercase() == lower);
-            given.map(|(_, value)| value.clone()).or_else(|| file.get_string(key).ok())
-        };
+        let settings = repo.settings()?;
+        let get = |key: &str| settings.get(key);
         let ledger_ref = match get("elf.ref") {
             Some(name) => name,
             None => tracked_ref(repo)?.unwrap_or_else(|| DEFAULT_REF.to_owned()),
@@ -132,56 +124,9 @@ fn bytes(key: &str, text: &str) -> Result<u64> {
         .ok_or_else(|| Error::invalid(key, format!("{text:?} is no size in bytes (k, m and g are understood)")))
 }
 
-/// Reads what `git -c` passed on: `GIT_CONFIG_PARAMETERS`, then `GIT_CONFIG_COUNT` with its numbered keys and values.
-fn given_on_the_command_line() -> Vec<(String, String)> {
-    let mut given = std::env::var("GIT_CONFIG_PARAMETERS").map(|text| parameters(&text)).unwrap_or_default();
-    let count = std::env::var("GIT_CONFIG_COUNT").ok().and_then(|count| count.parse().ok()).unwrap_or(0_u16);
-    given.extend((0..count).filter_map(|i| {
-        Some((std::env::var(format!("GIT_CONFIG_KEY_{i}")).ok()?, std::env::var(format!("GIT_CONFIG_VALUE_{i}")).ok()?))
-    }));
-    given
-}
-
-/// Splits `'key'='value'` (git 2.31 and later) and `'key=value'` (before), quoted as by git's quote.c.
-fn parameters(text: &str) -> Vec<(String, String)> {
-    let mut given = Vec::new();
-    let mut word = String::new();
-    let mut chars = text.chars();
-    let mut quoted = false;
-    let mut split = None;
-    loop {
-        match chars.next() {
-            Some('\'') => quoted = !quoted,
-            Some('\\') if !quoted => word.extend(chars.next()),
-            Some('=') if !quoted && split.is_none() => split = Some(word.len()),
-            end @ (None | Some(' ')) if !quoted || end.is_none() => {
-                let at = split.take().map(|at| (at, at)).or_else(|| word.find('=').map(|at| (at, at + 1)));
-                if let Some((key, value)) = at {
-                    given.push((word[..key].to_owned(), word[value..].to_owned()));
-                } else if !word.is_empty() {
-                    given.push((word.clone(), "true".to_owned()));
-                }
-                word.clear();
-                if end.is_none() {
-                    return given;
-                }
-            }
-            Some(c) => word.push(c),
-            None => unreachable!("the end of the text is handled above"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn both_forms_of_git_config_parameters_are_read() {
-        let given = parameters(r"'elf.lockTimeout'='1' 'elf.agent=it'\''s = me' 'elf.flag'");
-        let pairs: Vec<_> = given.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!(pairs, [("elf.lockTimeout", "1"), ("elf.agent", "it's = me"), ("elf.flag", "true")]);
-    }
 
     #[test]
     fn sizes_and_times_have_limits() {

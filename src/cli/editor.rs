@@ -27,7 +27,9 @@ pub fn compose(repo: &Repo, kind: Kind, body: &str) -> Result<(String, String)> 
     }
     let text = edit(repo, &template)?;
     let (title, body) = text.trim_start().split_once('\n').unwrap_or((text.trim(), ""));
-    if title.trim().is_empty() {
+    // A heading of the template in the first place means that no title was written above it.
+    let is_heading = title.strip_prefix("## ").is_some_and(|heading| kind.sections().contains(&heading.trim()));
+    if title.trim().is_empty() || is_heading {
         return Err(Error::invalid("title", "is empty: nothing was recorded"));
     }
     Ok((title.to_owned(), body.trim_matches('\n').to_owned()))

@@ -1,4 +1,9 @@
-//! The short help, and the sections of the manual that no argument describes.
+//! The short help, what is said about a wrong command line, and the sections of the manual that no argument describes.
+
+use std::process::ExitCode;
+
+use super::{Context, Done, Outcome};
+use crate::error::Error;
 
 /// What `git elf`, `git elf -h` and `git elf help` print: below 2 KB, since some agents see no more.
 pub const TEXT: &str = "\
@@ -42,3 +47,43 @@ answers searches; it may be deleted at any time and rebuilds itself.
 
 Configuration (git config): elf.ref, elf.lockTimeout (seconds, 10), elf.walLimit (bytes, 256k), elf.push (warn or off), \
 elf.agent. Environment: ELF_AGENT names the coding agent that records.";
+
+/// Print what this program, or one verb, can do
+#[derive(clap::Args, Default)]
+pub struct Args {
+    verb: Option<String>,
+}
+
+impl Args {
+    pub fn run(self, context: &mut Context) -> Outcome {
+        let Some(name) = self.verb else {
+            context.out.raw(TEXT.as_bytes())?;
+            return Ok(Done::Well);
+        };
+        let mut command = super::command();
+        command.build();
+        let Some(verb) = command.find_subcommand_mut(&name) else {
+            return Err(Error::invalid("verb", format!("{name:?} is none; git elf -h lists them")).into());
+        };
+        let text = verb.render_help().to_string();
+        context.out.raw(text.as_bytes())?;
+        Ok(Done::Well)
+    }
+}
+
+/// Says what is wrong with a command line, or prints the help that was asked for.
+pub fn explain(usage: &clap::Error, wants_json: bool) -> ExitCode {
+    if !usage.use_stderr() {
+        let _ = usage.print();
+        return ExitCode::SUCCESS;
+    }
+    // `git elf --help` is the man page; `-h` is answered here.
+    let text = usage.render().to_string().replace("'--help'", "'-h'");
+    if wants_json {
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        super::complain_in_json(first, None, Some("git elf VERB -h explains a verb"));
+    } else {
+        eprint!("{text}");
+    }
+    ExitCode::from(2)
+}

@@ -35,7 +35,7 @@ use crate::store::Store;
 /// The memory of a git repository: record what was learned, find it again.
 #[derive(Parser)]
 #[command(name = "git-elf", bin_name = "git elf", version, override_help = help::TEXT, disable_help_subcommand = true)]
-#[command(after_long_help = help::MANUAL)]
+#[command(after_long_help = help::MANUAL, term_width = 0)]
 struct Cli {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -60,9 +60,8 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Uninstall(uninstall::Args),
-    /// Print what this program can do
     #[command(hide = true)]
-    Help,
+    Help(help::Args),
     #[command(hide = true)]
     Hook(hook::Args),
     #[command(hide = true)]
@@ -94,8 +93,12 @@ type Outcome = anyhow::Result<Done>;
 
 /// Runs the program and returns its exit status.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let wants_json = std::env::args_os().any(|arg| arg == "--json");
+    let args = search::spell_out_exclusions(std::env::args_os().collect());
+    let wants_json = args.iter().any(|arg| arg == "--json");
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(usage) => return help::explain(&usage, wants_json),
+    };
     let mut context = Context { out: Output::new() };
     let outcome = dispatch(cli.verb, &mut context).and_then(|done| {
         context.out.flush()?;
@@ -117,10 +120,8 @@ pub fn main() -> ExitCode {
 
 fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
     match verb {
-        None | Some(Verb::Help) => {
-            context.out.raw(help::TEXT.as_bytes())?;
-            Ok(Done::Well)
-        }
+        None => help::Args::default().run(context),
+        Some(Verb::Help(args)) => args.run(context),
         Some(Verb::Record(args)) => args.run(context),
         Some(Verb::List(args)) => args.run(context),
         Some(Verb::Search(args)) => args.run(context),
@@ -147,20 +148,25 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
 /// Says what went wrong and what to do, in words or as one JSON object.
 fn complain(error: &anyhow::Error, wants_json: bool) {
     let known = error.downcast_ref::<Error>();
-    let text = format!("{error:#}");
+    // Our own errors name their cause; the others are chains.
+    let text = known.map_or_else(|| format!("{error:#}"), ToString::to_string);
     let hint = known.and_then(Error::hint);
     if wants_json {
-        let mut object = Map::new();
-        object.insert("error".into(), json!(text));
-        object.insert("field".into(), json!(known.and_then(Error::field)));
-        object.insert("hint".into(), json!(hint));
-        eprintln!("{}", serde_json::Value::Object(object));
+        complain_in_json(&text, known.and_then(Error::field), hint.as_deref());
         return;
     }
     eprintln!("elf: {}", output::escaped(&text));
     if let Some(hint) = hint {
         eprintln!("hint: {}", output::escaped(&hint));
     }
+}
+
+fn complain_in_json(text: &str, field: Option<&str>, hint: Option<&str>) {
+    let mut object = Map::new();
+    object.insert("error".into(), json!(text));
+    object.insert("field".into(), json!(field));
+    object.insert("hint".into(), json!(hint));
+    eprintln!("{}", serde_json::Value::Object(object));
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,5 +1,7 @@
 //! `git elf search`: full-text search, best first.
 
+use std::ffi::OsString;
+
 use super::filter::FilterArgs;
 use super::list::print_row;
 use super::{Context, Done, Outcome, open_store};
@@ -17,8 +19,11 @@ const LIMIT: usize = 20;
 )]
 pub struct Args {
     /// Words, "phrases", -exclusions, prefixes*
-    #[arg(value_name = "QUERY", required = true, num_args = 1.., allow_hyphen_values = false)]
+    #[arg(value_name = "QUERY", required = true)]
     query: Vec<String>,
+    /// Leave out records with this word or phrase; `-WORD` in the query is the same
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    without: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
     /// Print one JSON object a line, with its score (higher is better)
@@ -30,10 +35,31 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
         let store = open_store()?;
         let filter = self.filter.resolve(store.repo(), Some(LIMIT))?;
-        let query = self.query.join(" ");
+        let without = self.without.iter().map(|word| format!(" -\"{}\"", word.replace('"', " ")));
+        let query = self.query.join(" ") + &without.collect::<String>();
         for row in store.read(|index| index.search(&query, &filter))? {
             print_row(&mut context.out, &row, self.json)?;
         }
         Ok(Done::Well)
     }
+}
+
+/// Turns the words of the command line that exclude (`-word`) into options, since a word that begins with a dash would be
+/// taken for a misspelt one. `-h`, `-n` and `-n5` keep their meaning.
+pub fn spell_out_exclusions(args: Vec<OsString>) -> Vec<OsString> {
+    if args.get(1).is_none_or(|verb| verb != "search") {
+        return args;
+    }
+    let mut literal = false;
+    let spell = |arg: OsString| {
+        literal |= arg == "--";
+        let word = arg.to_str().and_then(|arg| arg.strip_prefix('-')).filter(|word| !literal && !word.starts_with('-'));
+        let is_option =
+            |word: &str| word == "h" || word.strip_prefix('n').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        match word.filter(|word| !word.is_empty() && !is_option(word)) {
+            Some(word) => format!("--without={word}").into(),
+            None => arg,
+        }
+    };
+    args.into_iter().map(spell).collect()
 }

@@ -62,7 +62,8 @@ impl Args {
 
 /// Finds a record with its state, wherever it is; an event is shown as it was written.
 pub fn find(store: &Store, id: Id) -> Result<(Row, Vec<Record>)> {
-    let found = store.read(|index| Ok((index.get(id)?, index.events_of(id)?)))?;
+    let mut found = store.read(|index| Ok((index.get(id)?, index.events_of(id)?)))?;
+    found.1.sort_by_key(|event| (event.created, event.id));
     if let (Some(row), events) = found {
         return Ok((row, events));
     }
@@ -130,8 +131,6 @@ fn explain(out: &mut Output, row: &Row, written: &Record) -> Result<()> {
 fn print_history(out: &mut Output, written: &Record, events: &[Record]) -> Result<()> {
     let doing = || "print".to_owned();
     let live: Vec<Id> = live_events(events).iter().map(|event| event.id).collect();
-    let mut events: Vec<_> = events.iter().collect();
-    events.sort_by_key(|event| (event.created, event.id));
     out.line("\nhistory").doing(doing)?;
     let line = format!("{} {} recorded: {}", written.created, written.id, out.shown_line(&written.title));
     out.line(&line).doing(doing)?;

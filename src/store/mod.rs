@@ -21,6 +21,7 @@ mod push;
 mod read;
 mod write;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 pub use check::Report;
@@ -50,6 +51,8 @@ pub struct Store {
     config: Config,
     spool: Spool,
     voice: Box<dyn Voice>,
+    /// Set when it was said that the index is behind: once a command is enough.
+    said_behind: Cell<bool>,
 }
 
 impl Store {
@@ -68,7 +71,7 @@ impl Store {
     pub fn of(repo: Repo, voice: Box<dyn Voice>) -> Result<Self> {
         let config = Config::load(&repo)?;
         let spool = Spool::new(repo.elf_dir());
-        Ok(Self { repo, config, spool, voice })
+        Ok(Self { repo, config, spool, voice, said_behind: Cell::new(false) })
     }
 
     /// Returns the repository.

@@ -97,6 +97,9 @@ impl Store {
     }
 
     fn say_behind(&self, pending: usize) {
+        if self.said_behind.replace(true) {
+            return;
+        }
         let records = if pending == 1 { "record is" } else { "records are" };
         self.say(&format!("{pending} {records} not visible yet: another process holds the lock"));
     }

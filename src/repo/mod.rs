@@ -3,8 +3,12 @@
 //! Everything of ours lives in `<common dir>/elf`, shared by all worktrees. The environment (`GIT_DIR`, `GIT_WORK_TREE`,
 //! `GIT_CEILING_DIRECTORIES`, `GIT_CONFIG_GLOBAL` …) counts as it does for git.
 
+mod settings;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+pub use settings::Settings;
 
 use crate::error::{Doing, Error, Result};
 use crate::sys;
@@ -80,15 +84,23 @@ impl Repo {
         self.git.workdir()
     }
 
+    /// Reads git's configuration.
+    ///
+    /// # Errors
+    /// When a file of it cannot be read or parsed.
+    pub fn settings(&self) -> Result<Settings> {
+        Settings::load(&self.git)
+    }
+
     /// Returns the user's identity as git would write it in a commit.
     ///
     /// # Errors
     /// [`Error::NoIdentity`] naming the setting that is missing.
     pub fn identity(&self) -> Result<Identity> {
-        let config = self.git.config().doing(|| "read git's configuration".into())?;
+        let settings = self.settings()?;
         let find = |variables: &[&str], keys: &[&str], missing: &'static str| {
             let env = variables.iter().find_map(|name| std::env::var(name).ok());
-            env.or_else(|| keys.iter().find_map(|key| config.get_string(key).ok()))
+            env.or_else(|| keys.iter().find_map(|key| settings.get(key)))
                 .map(|value| without_crud(&value))
                 .filter(|value| !value.is_empty())
                 .ok_or(Error::NoIdentity { missing })
@@ -138,7 +150,7 @@ fn refusal(error: git2::Error) -> Error {
     }
     let hint = if message.contains("refstorage") || message.contains("reftable") {
         "git refs migrate --ref-format=files"
-    } else if message.contains("objectformat") {
+    } else if message.contains("object format") {
         "repositories with SHA-256 object names are not supported yet"
     } else {
         return Error::Git { doing: "open the repository".into(), source: error };

@@ -1,0 +1,79 @@
+//! git's configuration as git itself sees it: files, and what a caller passed on with `git -c key=value`.
+//!
+//! git hands the latter over in the environment, which libgit2 does not read.
+
+use crate::error::{Doing, Result};
+
+/// A snapshot of the configuration.
+pub struct Settings {
+    files: git2::Config,
+    /// Names in lower case with their values; later ones win.
+    given: Vec<(String, String)>,
+}
+
+impl Settings {
+    pub(super) fn load(git: &git2::Repository) -> Result<Self> {
+        let files = git.config().and_then(|mut config| config.snapshot());
+        let mut given = given_in_the_environment();
+        given.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
+        Ok(Self { files: files.doing(|| "read git's configuration".into())?, given })
+    }
+
+    /// Returns the value of a key whose name has no subsection.
+    pub fn get(&self, key: &str) -> Option<String> {
+        let key = key.to_ascii_lowercase();
+        let given = self.given.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
+        given.or_else(|| self.files.get_string(&key).ok())
+    }
+}
+
+/// Reads `GIT_CONFIG_COUNT` with its numbered keys and values, then `GIT_CONFIG_PARAMETERS`, which wins (git-config(1)).
+fn given_in_the_environment() -> Vec<(String, String)> {
+    let read = |name: &str| std::env::var(name).ok();
+    let count = read("GIT_CONFIG_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0_u16);
+    let numbered = (0..count)
+        .filter_map(|i| Some((read(&format!("GIT_CONFIG_KEY_{i}"))?, read(&format!("GIT_CONFIG_VALUE_{i}"))?)));
+    numbered.chain(read("GIT_CONFIG_PARAMETERS").map(|text| parameters(&text)).unwrap_or_default()).collect()
+}
+
+/// Splits `'key'='value'` (git 2.31 and later) and `'key=value'` (before), quoted as by git's quote.c.
+fn parameters(text: &str) -> Vec<(String, String)> {
+    let mut given = Vec::new();
+    let mut word = String::new();
+    let mut chars = text.chars();
+    let mut quoted = false;
+    let mut split = None;
+    loop {
+        match chars.next() {
+            Some('\'') => quoted = !quoted,
+            Some('\\') if !quoted => word.extend(chars.next()),
+            Some('=') if !quoted && split.is_none() => split = Some(word.len()),
+            end @ (None | Some(' ')) if !quoted || end.is_none() => {
+                let at = split.take().map(|at| (at, at)).or_else(|| word.find('=').map(|at| (at, at + 1)));
+                if let Some((key, value)) = at {
+                    given.push((word[..key].to_owned(), word[value..].to_owned()));
+                } else if !word.is_empty() {
+                    given.push((word.clone(), "true".to_owned()));
+                }
+                word.clear();
+                if end.is_none() {
+                    return given;
+                }
+            }
+            Some(c) => word.push(c),
+            None => unreachable!("the end of the text is handled above"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_git_config_parameters_are_read() {
+        let given = parameters(r"'elf.lockTimeout'='1' 'elf.agent=it'\''s = me' 'elf.flag'");
+        let pairs: Vec<_> = given.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(pairs, [("elf.lockTimeout", "1"), ("elf.agent", "it's = me"), ("elf.flag", "true")]);
+    }
+}
