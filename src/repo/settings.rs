@@ -15,7 +15,9 @@ impl Settings {
     pub(super) fn load(git: &git2::Repository) -> Result<Self> {
         let files = git.config().and_then(|mut config| config.snapshot());
         let mut given = given_in_the_environment();
-        given.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
+        for (name, _) in &mut given {
+            name.make_ascii_lowercase();
+        }
         Ok(Self { files: files.doing(|| "read git's configuration".into())?, given })
     }
 
