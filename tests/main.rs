@@ -12,6 +12,7 @@ mod architecture;
 mod corpus;
 mod docs;
 mod first_use;
+mod healing;
 mod hooks;
 mod install;
 mod support;

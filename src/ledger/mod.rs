@@ -13,6 +13,7 @@
 //!
 //! [`Ledger::heal`]: crate::ledger::Ledger::heal
 
+mod mend;
 mod objects;
 mod refs;
 mod tree;
@@ -230,6 +231,14 @@ impl<'r> Ledger<'r> {
         };
         let moved = edit.run(&value)?;
         Ok(if moved { Published::At(Tip { commit: batch.commit, tree: batch.tree }) } else { Published::Moved })
+    }
+
+    /// Brings a blob of the ledger to disk again whose object is torn; its text came from the spool.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn restore(&self, _lock: &RepoLock<'_>, text: &str) -> Result<()> {
+        objects::Place::new(self.git, &self.scratch)?.restore(text.as_bytes(), self.flush)
     }
 
     /// Makes the present value of the ref durable, for records that were found in it.

@@ -180,18 +180,41 @@ impl<'a> Place<'a> {
         let odb = batch.memory.odb().doing(doing)?;
         let mut ready = Vec::new();
         for (oid, kind) in &batch.objects {
-            let name = oid.to_string();
-            let target = self.objects.join(&name[..2]).join(&name[2..]);
+            let target = self.loose_path(*oid);
             let object = odb.read(*oid).doing(doing)?;
             if fs::symlink_metadata(&target).is_ok() && self.is_sound(*oid, object.data()) {
                 existing.push(File::open(&target).doing(doing)?);
                 continue;
             }
-            let bytes = loose_bytes(*kind, object.data()).doing(doing)?;
-            let file = sys::prepare(&self.scratch, "object-", &bytes, OBJECT_MODE).doing(doing)?;
-            ready.push(Ready { file, target });
+            ready.push(Ready { file: self.prepare(*kind, object.data())?, target });
         }
         Ok(ready)
+    }
+
+    fn prepare(&self, kind: ObjectType, data: &[u8]) -> Result<Prepared> {
+        let bytes = loose_bytes(kind, data);
+        bytes
+            .and_then(|bytes| sys::prepare(&self.scratch, "object-", &bytes, OBJECT_MODE))
+            .doing(|| "write objects".into())
+    }
+
+    /// Writes one blob loose and durable, whatever stands under its name.
+    pub fn restore(&self, data: &[u8], flush: Flush) -> Result<()> {
+        let doing = || "write an object again".to_owned();
+        let oid = Oid::hash_object(ObjectType::Blob, data).doing(doing)?;
+        let mut file = self.prepare(ObjectType::Blob, data)?;
+        sys::sync_file(file.file()).doing(doing)?;
+        let target = self.loose_path(oid);
+        let dir = target.parent().expect("objects have a directory");
+        sys::create_dir(dir).doing(doing)?;
+        file.rename_to(&target).doing(doing)?;
+        sys::sync_file(file.file()).doing(doing)?;
+        if flush == Flush::Each { sys::sync_dir(dir).doing(doing) } else { Ok(()) }
+    }
+
+    fn loose_path(&self, oid: Oid) -> PathBuf {
+        let name = oid.to_string();
+        self.objects.join(&name[..2]).join(&name[2..])
     }
 
     fn is_sound(&self, oid: Oid, data: &[u8]) -> bool {
@@ -214,7 +237,19 @@ impl<'a> Place<'a> {
             let target = self.objects.join("pack").join(entry.file_name());
             Ok(Ready { file: Prepared::adopt(entry.path())?, target })
         });
-        ready.collect::<io::Result<Vec<_>>>().doing(doing)
+        let mut ready = ready.collect::<io::Result<Vec<_>>>().doing(doing)?;
+        // A torn loose object beside the pack would still stop git gc.
+        let odb = batch.memory.odb().doing(doing)?;
+        for (oid, kind) in &batch.objects {
+            let target = self.loose_path(*oid);
+            if fs::symlink_metadata(&target).is_ok() {
+                let object = odb.read(*oid).doing(doing)?;
+                if !self.is_sound(*oid, object.data()) {
+                    ready.push(Ready { file: self.prepare(*kind, object.data())?, target });
+                }
+            }
+        }
+        Ok(ready)
     }
 }
 

@@ -54,14 +54,29 @@ impl Drop for RefLock<'_> {
 impl Edit<'_> {
     /// Moves the ref; `false` when it no longer has the old value.
     pub fn run(&self, value: &Prepared) -> Result<bool> {
-        let doing = || format!("update {}", self.name);
-        let target = self.git.commondir().join(self.name);
         self.take_lock(value)?;
-        let mut lock = RefLock(Some(&self.lock_path));
+        let lock = RefLock(Some(&self.lock_path));
         fault!("ref-locked");
         if self.current()? != self.old {
             return Ok(false);
         }
+        self.put(value, lock).map(|()| true)
+    }
+
+    /// Moves a ref whose present value is torn; `false` when it no longer is, as `still_torn` finds under the ref's lock.
+    pub fn replace_torn(&self, value: &Prepared, still_torn: impl FnOnce() -> Result<bool>) -> Result<bool> {
+        sys::sync_file(value.file()).doing(|| format!("make {} durable", self.name))?;
+        self.take_lock(value)?;
+        let lock = RefLock(Some(&self.lock_path));
+        if !still_torn()? {
+            return Ok(false);
+        }
+        self.put(value, lock).map(|()| true)
+    }
+
+    fn put(&self, value: &Prepared, mut lock: RefLock<'_>) -> Result<()> {
+        let doing = || format!("update {}", self.name);
+        let target = self.git.commondir().join(self.name);
         self.append_reflog().doing(|| format!("write the reflog of {}", self.name))?;
         fault!("reflog-written");
         value.rename_link(&self.lock_path, &target).doing(doing)?;
@@ -72,7 +87,7 @@ impl Edit<'_> {
             sync_parents(&target, self.git.commondir()).doing(doing)?;
         }
         fault!("ref-synced");
-        Ok(true)
+        Ok(())
     }
 
     fn take_lock(&self, value: &Prepared) -> Result<()> {

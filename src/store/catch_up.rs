@@ -15,6 +15,15 @@ const REPORT_EVERY: u64 = 500;
 /// Fewest rows that are worth a report.
 const REPORT_FROM: u64 = 2_000;
 
+/// What to do about a file of the ledger whose object cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// Stop with the error: the tip may be torn, and the caller mends it.
+    Stops,
+    /// Note it as a misfit: the tip is sound, and one lost object must not hide the others.
+    IsNoted,
+}
+
 /// What the caller just added to the ledger, so that no walk is needed.
 pub(super) struct Known<'a> {
     pub base: Option<Tip>,
@@ -32,13 +41,14 @@ impl Store {
         ledger: &Ledger<'_>,
         tip: Option<Tip>,
         known: Option<&Known<'_>>,
+        unreadable: Unreadable,
     ) -> Result<()> {
         let mut index = Index::create(self.repo.elf_dir(), lock)?;
-        match self.advance(lock, &mut index, ledger, tip, known) {
+        match self.advance(lock, &mut index, ledger, tip, known, unreadable) {
             Err(error) if Index::is_damage(&error) => {
                 drop(index);
                 index = Index::recreate(self.repo.elf_dir(), lock)?;
-                self.fill(lock, &mut index, ledger, tip)?;
+                self.fill(lock, &mut index, ledger, tip, unreadable)?;
             }
             result => result?,
         }
@@ -51,15 +61,15 @@ impl Store {
     /// When the disk refuses, or the ledger cannot be read.
     pub fn rebuild(&self, lock: &RepoLock<'_>) -> Result<()> {
         let ledger = self.ledger();
-        let tip = ledger.tip()?;
+        let tip = self.healed_tip(lock, &ledger)?;
         let mut index = Index::create(self.repo.elf_dir(), lock)?;
-        if let Err(error) = self.fill(lock, &mut index, &ledger, tip) {
+        if let Err(error) = self.fill(lock, &mut index, &ledger, tip, Unreadable::IsNoted) {
             if !Index::is_damage(&error) {
                 return Err(error);
             }
             drop(index);
             index = Index::recreate(self.repo.elf_dir(), lock)?;
-            self.fill(lock, &mut index, &ledger, tip)?;
+            self.fill(lock, &mut index, &ledger, tip, Unreadable::IsNoted)?;
         }
         index.checkpoint(lock, self.config.wal_limit)
     }
@@ -71,6 +81,7 @@ impl Store {
         ledger: &Ledger<'_>,
         tip: Option<Tip>,
         known: Option<&Known<'_>>,
+        unreadable: Unreadable,
     ) -> Result<()> {
         let stamp = index.stamp()?;
         let target = stamp_of(ledger, tip);
@@ -80,19 +91,19 @@ impl Store {
         let old = stamp.as_ref().and_then(|stamp| Oid::from_str(&stamp.tree).ok());
         let from = known.map(|known| known.base.map(|base| base.tree));
         let mut batch = match old {
-            None if from != Some(None) => return self.fill(lock, index, ledger, tip),
+            None if from != Some(None) => return self.fill(lock, index, ledger, tip, unreadable),
             _ => index.begin(lock)?,
         };
         let applied = match known {
-            Some(known) if from == Some(old) => put_all(&mut batch, ledger, known.entries),
-            _ => self.apply(&mut batch, ledger, old, tip.map(|tip| tip.tree)),
+            Some(known) if from == Some(old) => put_all(&mut batch, ledger, known.entries, unreadable),
+            _ => self.apply(&mut batch, ledger, old, tip.map(|tip| tip.tree), unreadable),
         };
         match applied {
             Ok(()) if !batch.is_incomplete() => batch.commit(&target),
             // The old tree may be gone after a gc, and files that share an id need the whole picture.
             Ok(()) | Err(Error::Git { .. }) => {
                 batch.rollback()?;
-                self.fill(lock, index, ledger, tip)
+                self.fill(lock, index, ledger, tip, unreadable)
             }
             Err(error) => Err(error),
         }
@@ -105,30 +116,38 @@ impl Store {
         index: &mut Index,
         ledger: &Ledger<'_>,
         tip: Option<Tip>,
+        unreadable: Unreadable,
     ) -> Result<()> {
         index.prepare_rebuild(lock)?;
         let mut batch = index.begin(lock)?;
         batch.clear()?;
-        self.apply(&mut batch, ledger, None, tip.map(|tip| tip.tree))?;
+        self.apply(&mut batch, ledger, None, tip.map(|tip| tip.tree), unreadable)?;
         batch.commit(&stamp_of(ledger, tip))
     }
 
     /// Applies the difference of two trees: events, records, and the records that only their events touched.
-    fn apply(&self, batch: &mut Batch<'_>, ledger: &Ledger<'_>, old: Option<Oid>, new: Option<Oid>) -> Result<()> {
+    fn apply(
+        &self,
+        batch: &mut Batch<'_>,
+        ledger: &Ledger<'_>,
+        old: Option<Oid>,
+        new: Option<Oid>,
+        unreadable: Unreadable,
+    ) -> Result<()> {
         let mut done = 0;
         let mut each = |change: Change| {
             done += 1;
             if done >= REPORT_FROM && done % REPORT_EVERY == 0 {
                 self.voice.progress("indexing", done, 0);
             }
-            apply_change(batch, ledger, &change)
+            apply_change(batch, ledger, &change, unreadable)
         };
         let result = ledger
             .changes(old, new, &|name| name == "events", &mut each)
             .and_then(|()| ledger.changes(old, new, &|name| name != "events", &mut each));
         self.voice.progress("indexing", 0, 0);
         result?;
-        put_touched(batch, ledger)
+        put_touched(batch, ledger, unreadable)
     }
 }
 
@@ -141,39 +160,42 @@ fn stamp_of(ledger: &Ledger<'_>, tip: Option<Tip>) -> Stamp {
     }
 }
 
-fn apply_change(batch: &mut Batch<'_>, ledger: &Ledger<'_>, change: &Change) -> Result<()> {
+fn apply_change(batch: &mut Batch<'_>, ledger: &Ledger<'_>, change: &Change, unreadable: Unreadable) -> Result<()> {
     let Some(item) = change.new else { return batch.remove(&change.path) };
     if change.old.is_some() {
         batch.remove(&change.path)?;
     }
-    put_file(batch, ledger, &change.path, item)
+    put_file(batch, ledger, &change.path, item, unreadable)
 }
 
-fn put_file(batch: &mut Batch<'_>, ledger: &Ledger<'_>, path: &str, item: Item) -> Result<()> {
+fn put_file(batch: &mut Batch<'_>, ledger: &Ledger<'_>, path: &str, item: Item, unreadable: Unreadable) -> Result<()> {
     let blob = item.oid.to_string();
-    match ledger.record_at(path, item) {
-        Ok(record) => batch.put(path, &blob, record),
-        Err(error @ Error::Invalid { .. }) => {
-            let id = path.rsplit('/').next().and_then(Id::of_file_name);
-            batch.put_misfit(path, id, &blob, &error.to_string())
-        }
-        Err(error) => Err(error),
-    }
+    let problem = match ledger.record_at(path, item) {
+        Ok(record) => return batch.put(path, &blob, record),
+        Err(error @ Error::Invalid { .. }) => error,
+        Err(error @ Error::Git { .. }) if unreadable == Unreadable::IsNoted => error,
+        Err(error) => return Err(error),
+    };
+    let id = path.rsplit('/').next().and_then(Id::of_file_name);
+    batch.put_misfit(path, id, &blob, &problem.to_string())
 }
 
-fn put_all(batch: &mut Batch<'_>, ledger: &Ledger<'_>, entries: &[Entry]) -> Result<()> {
+fn put_all(batch: &mut Batch<'_>, ledger: &Ledger<'_>, entries: &[Entry], unreadable: Unreadable) -> Result<()> {
     let (events, records): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.record.kind == Kind::Event);
     for entry in events.into_iter().chain(records) {
         batch.put(&entry.record.path(), &entry.blob().to_string(), entry.record.clone())?;
     }
-    put_touched(batch, ledger)
+    put_touched(batch, ledger, unreadable)
 }
 
-fn put_touched(batch: &mut Batch<'_>, ledger: &Ledger<'_>) -> Result<()> {
+fn put_touched(batch: &mut Batch<'_>, ledger: &Ledger<'_>, unreadable: Unreadable) -> Result<()> {
     for (_, path, blob) in batch.touched()? {
         let oid = Oid::from_str(&blob).map_err(|source| Error::Git { doing: "read a blob id".into(), source })?;
-        let record = Record::parse(&ledger.blob(oid)?)?;
-        batch.put(&path, &blob, record)?;
+        match ledger.blob(oid) {
+            Ok(text) => batch.put(&path, &blob, Record::parse(&text)?)?,
+            Err(Error::Git { .. }) if unreadable == Unreadable::IsNoted => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Comparing spool, ledger and index, file by file.
 
 use super::Store;
+use super::catch_up::Unreadable;
 use crate::error::Result;
 use crate::index::{Difference, Index, compare};
 
@@ -50,10 +51,9 @@ impl Store {
                 self.say(&format!("queued records could not be committed: {error}"));
             }
             let ledger = self.ledger();
-            let tip = ledger.tip()?;
-            self.catch_up(lock, &ledger, tip, None)?;
+            self.follow(lock, &ledger, self.healed_tip(lock, &ledger)?)?;
             let mut expected = Index::in_memory()?;
-            self.fill(lock, &mut expected, &ledger, tip)?;
+            self.fill(lock, &mut expected, &ledger, ledger.tip()?, Unreadable::IsNoted)?;
             self.compare_index(lock, &expected, &mut report)?;
             if fix && !(report.differences.is_empty() && report.integrity.is_empty()) {
                 let count = report.differences.len() + report.integrity.len();

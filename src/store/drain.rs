@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use git2::Oid;
 
 use super::Store;
-use super::catch_up::Known;
+use super::catch_up::{Known, Unreadable};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -55,14 +55,13 @@ impl Store {
         // Configuration may have changed while this process waited.
         let config = Config::load(&self.repo)?;
         let ledger = Ledger::new(&self.repo, &config.ledger_ref);
-        for healed in ledger.heal(lock) {
-            self.say(&healed);
-        }
-        self.spool.sweep(lock);
         let mut direct = direct;
         for _ in 0..ATTEMPTS {
-            let base = ledger.tip()?;
-            let sorted = self.sort(lock, &ledger, base, std::mem::take(&mut direct), reject)?;
+            let base = self.healed_tip(lock, &ledger)?;
+            let sorted = match self.sort(lock, &ledger, base, &mut direct, reject) {
+                Err(Error::Git { .. }) if self.mend(lock, &ledger)? => continue,
+                sorted => sorted?,
+            };
             fault!("spool-listed");
             let tip = match base {
                 Some(tip) if sorted.new.is_empty() => tip,
@@ -86,7 +85,7 @@ impl Store {
         lock: &RepoLock<'_>,
         ledger: &Ledger<'_>,
         base: Option<Tip>,
-        direct: Vec<Entry>,
+        direct: &mut Vec<Entry>,
         reject: &mut dyn FnMut(&Record, &Error),
     ) -> Result<Sorted> {
         let listing = self.spool.list()?;
@@ -94,21 +93,30 @@ impl Store {
             self.say(&format!("spool/{name} cannot be read ({error}); it is kept, and git elf check names it"));
             self.spool.put_aside(lock, name, error)?;
         }
+        let mut in_tree = Vec::new();
+        for entry in listing.entries.iter().chain(direct.iter()) {
+            in_tree.push(match base {
+                Some(tip) => ledger.find(tip.tree, entry.record.kind, entry.record.id)?.map(|(_, blob)| blob),
+                None => None,
+            });
+        }
         let mut sorted = Sorted { new: Vec::new(), present: Vec::new() };
         let mut seen: HashMap<Id, Oid> = HashMap::new();
-        for entry in listing.entries.into_iter().chain(direct) {
+        for (entry, found) in listing.entries.into_iter().chain(direct.drain(..)).zip(in_tree) {
             let blob = entry.blob();
-            let known = match (seen.get(&entry.record.id), base) {
-                (Some(known), _) => Some(*known),
-                (None, Some(tip)) => ledger.find(tip.tree, entry.record.kind, entry.record.id)?.map(|(_, blob)| blob),
-                (None, None) => None,
-            };
+            let known = seen.get(&entry.record.id).copied().or(found);
             match known {
                 None => {
                     seen.insert(entry.record.id, blob);
                     sorted.new.push(entry);
                 }
-                Some(known) if known == blob => sorted.present.push(entry),
+                Some(known) if known == blob => {
+                    if found.is_some() && !ledger.is_sound_blob(blob)? {
+                        ledger.restore(lock, &entry.text)?;
+                        self.tell_healed(&format!("wrote the torn object {blob} of {} again", entry.record.id));
+                    }
+                    sorted.present.push(entry);
+                }
                 Some(_) => {
                     let error = Error::invalid("id", format!("{} stands for another record already", entry.record.id));
                     match entry.spool_name() {
@@ -139,7 +147,7 @@ impl Store {
             ledger.sync_ref(lock)?;
         }
         let known = Known { base, entries: &sorted.new };
-        if let Err(error) = self.catch_up(lock, ledger, Some(tip), Some(&known)) {
+        if let Err(error) = self.catch_up(lock, ledger, Some(tip), Some(&known), Unreadable::Stops) {
             self.say(&format!("the index is behind and the next command mends it: {error}"));
         }
         fault!("index-written");

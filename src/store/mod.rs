@@ -17,6 +17,7 @@ mod check;
 mod drain;
 mod erase;
 mod harvest;
+mod heal;
 mod push;
 mod read;
 mod write;

@@ -5,9 +5,11 @@
 //! much is not visible yet.
 
 use super::Store;
+use super::catch_up::Unreadable;
 use crate::error::{Error, Result};
 use crate::index::Index;
-use crate::lock::LockFile;
+use crate::ledger::{Ledger, Tip};
+use crate::lock::{LockFile, RepoLock};
 use crate::record::{Id, Record};
 
 impl Store {
@@ -47,7 +49,14 @@ impl Store {
 
     /// Opens the index, brought up to date if that needs no waiting.
     fn current(&self) -> Result<Index> {
-        let tip = self.ledger().tip_id()?.map(|oid| oid.to_string()).unwrap_or_default();
+        let tip = match self.ledger().tip_id() {
+            Err(Error::Git { .. }) => {
+                self.locked("mend", |lock| self.refresh(lock))?;
+                self.ledger().tip_id()?
+            }
+            tip => tip?,
+        };
+        let tip = tip.map(|oid| oid.to_string()).unwrap_or_default();
         let pending = self.spool.len();
         let index = Index::read(self.repo.elf_dir());
         match index {
@@ -84,7 +93,7 @@ impl Store {
     }
 
     /// Drains the spool and brings the index up to date.
-    pub(super) fn refresh(&self, lock: &crate::lock::RepoLock<'_>) -> Result<()> {
+    pub(super) fn refresh(&self, lock: &RepoLock<'_>) -> Result<()> {
         if !self.spool.is_empty() {
             match self.drain(lock, Vec::new(), &mut |_, _| {}) {
                 Ok(_) => {}
@@ -93,7 +102,19 @@ impl Store {
             }
         }
         let ledger = self.ledger();
-        self.catch_up(lock, &ledger, ledger.tip()?, None)
+        let tip = self.healed_tip(lock, &ledger)?;
+        self.follow(lock, &ledger, tip)
+    }
+
+    /// Brings the index up to date with a tip that may turn out to be torn.
+    pub(super) fn follow(&self, lock: &RepoLock<'_>, ledger: &Ledger<'_>, tip: Option<Tip>) -> Result<()> {
+        match self.catch_up(lock, ledger, tip, None, Unreadable::Stops) {
+            Err(Error::Git { .. }) => {
+                self.mend(lock, ledger)?;
+                self.catch_up(lock, ledger, ledger.tip()?, None, Unreadable::IsNoted)
+            }
+            done => done,
+        }
     }
 
     fn say_behind(&self, pending: usize) {
