@@ -163,6 +163,8 @@ impl<'a> Place<'a> {
             object.file.rename_to(&object.target).doing(doing)?;
             fault!("object-renamed");
         }
+        // Empty by now; without a pack there is none.
+        let _ = fs::remove_dir(self.pack_dir());
         if flush == Flush::Each {
             let mut dirs: Vec<_> = ready.iter().filter_map(|ready| ready.target.parent()).collect();
             dirs.sort_unstable();
@@ -198,9 +200,13 @@ impl<'a> Place<'a> {
         self.git.odb().and_then(|odb| odb.read(oid).map(|object| object.data() == data)).unwrap_or(false)
     }
 
+    fn pack_dir(&self) -> PathBuf {
+        self.scratch.join(format!("pack-{}", std::process::id()))
+    }
+
     fn pack(&self, batch: &Batch) -> Result<Vec<Ready>> {
         let doing = || "write a pack".to_owned();
-        let dir = self.scratch.join(format!("pack-{}", std::process::id()));
+        let dir = self.pack_dir();
         sys::create_dir(&dir).doing(doing)?;
         let mut pack = batch.memory.packbuilder().doing(doing)?;
         for (oid, _) in &batch.objects {
