@@ -1,5 +1,6 @@
 //! All integration tests, one binary. `architecture` fails when a file beside this one is missing from the list.
 
 mod architecture;
+mod faults;
 mod first_use;
 mod support;
