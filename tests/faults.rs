@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{Ran, Sandbox};
 
 /// Finds the names of all fault points in the sources, so that a new one is tested without anybody thinking of it.
-fn points() -> BTreeSet<String> {
+pub fn points() -> BTreeSet<String> {
     fn walk(dir: &Path, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();

@@ -3,4 +3,5 @@
 mod architecture;
 mod faults;
 mod first_use;
+mod power_cut;
 mod support;
