@@ -36,6 +36,12 @@ pub fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Writes bytes over whatever a file held, as a test may and the program must not.
+pub fn overwrite(path: &Path, bytes: &[u8]) {
+    let mut file = fs::File::create(path).unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+}
+
 fn dies_at(sandbox: &Sandbox, point: &str, args: &[&str]) -> Ran {
     let mut command = sandbox.elf_command(args);
     command.env("ELF_FAULT", point);
