@@ -162,7 +162,8 @@ impl Spool {
         if matches!(why, Error::Io { .. }) {
             return Ok(());
         }
-        fs::rename(self.dir.join(name), self.bad_dir().join(name)).doing(|| format!("move spool/{name} aside"))
+        let (from, to) = (self.dir.join(name), self.bad_dir().join(name));
+        sys::rename(&from, &to).doing(|| format!("move spool/{name} aside"))
     }
 
     /// Removes entries whose records are durable in the ledger.

@@ -9,11 +9,15 @@
 )]
 
 mod architecture;
+mod concurrency;
 mod corpus;
 mod docs;
+mod faults;
 mod first_use;
 mod healing;
 mod hooks;
 mod install;
+mod power_cut;
 mod support;
+mod titles;
 mod verbs;

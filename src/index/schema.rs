@@ -130,6 +130,10 @@ pub(super) fn open_memory() -> rusqlite::Result<Connection> {
 fn open_or_migrate(path: &Path) -> rusqlite::Result<Connection> {
     let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
+    // A header of an unknown format makes SQLite refuse to write, in a file that can be written: damage, not permissions.
+    if conn.is_readonly("main")? && fs::OpenOptions::new().write(true).open(path).is_ok() {
+        return Err(rusqlite::Error::InvalidQuery);
+    }
     migrate(&mut conn)?;
     Ok(conn)
 }

@@ -5,10 +5,10 @@
 //! are two files instead of ten thousand.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::{Compression, write::ZlibEncoder};
+use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use git2::{ObjectType, Odb, Oid, Repository, Signature};
 
 use super::{NewFile, README, Tip};
@@ -118,8 +118,7 @@ impl Builder<'_> {
 }
 
 /// Where objects go.
-pub(super) struct Place<'a> {
-    git: &'a Repository,
+pub(super) struct Place {
     objects: PathBuf,
     /// On the file system of `objects`, which may be a link to another disk.
     scratch: PathBuf,
@@ -136,14 +135,14 @@ struct Ready {
     target: PathBuf,
 }
 
-impl<'a> Place<'a> {
-    pub fn new(git: &'a Repository, scratch: &Path) -> Result<Self> {
+impl Place {
+    pub fn new(git: &Repository, scratch: &Path) -> Result<Self> {
         let objects = git.commondir().join("objects");
         sys::create_dir(scratch).doing(|| format!("create {}", scratch.display()))?;
         let device = |path: &Path| sys::links(&path.canonicalize().ok()?).map(|(device, _)| device);
         let scratch = if device(&objects) == device(scratch) { scratch.to_owned() } else { other_disk(git) };
         sys::create_dir(&scratch).doing(|| format!("create {}", scratch.display()))?;
-        Ok(Self { git, objects, scratch })
+        Ok(Self { objects, scratch })
     }
 
     /// Writes, flushes and places all objects of a batch, and flushes `value` with them.
@@ -163,6 +162,8 @@ impl<'a> Place<'a> {
             object.file.rename_to(&object.target).doing(doing)?;
             fault!("object-renamed");
         }
+        // Empty by now; without a pack there is none.
+        let _ = fs::remove_dir(self.pack_dir());
         if flush == Flush::Each {
             let mut dirs: Vec<_> = ready.iter().filter_map(|ready| ready.target.parent()).collect();
             dirs.sort_unstable();
@@ -182,7 +183,7 @@ impl<'a> Place<'a> {
         for (oid, kind) in &batch.objects {
             let target = self.loose_path(*oid);
             let object = odb.read(*oid).doing(doing)?;
-            if fs::symlink_metadata(&target).is_ok() && self.is_sound(*oid, object.data()) {
+            if is_sound(&target, *kind, object.data()) {
                 existing.push(File::open(&target).doing(doing)?);
                 continue;
             }
@@ -217,13 +218,13 @@ impl<'a> Place<'a> {
         self.objects.join(&name[..2]).join(&name[2..])
     }
 
-    fn is_sound(&self, oid: Oid, data: &[u8]) -> bool {
-        self.git.odb().and_then(|odb| odb.read(oid).map(|object| object.data() == data)).unwrap_or(false)
+    fn pack_dir(&self) -> PathBuf {
+        self.scratch.join(format!("pack-{}", std::process::id()))
     }
 
     fn pack(&self, batch: &Batch) -> Result<Vec<Ready>> {
         let doing = || "write a pack".to_owned();
-        let dir = self.scratch.join(format!("pack-{}", std::process::id()));
+        let dir = self.pack_dir();
         sys::create_dir(&dir).doing(doing)?;
         let mut pack = batch.memory.packbuilder().doing(doing)?;
         for (oid, _) in &batch.objects {
@@ -244,13 +245,27 @@ impl<'a> Place<'a> {
             let target = self.loose_path(*oid);
             if fs::symlink_metadata(&target).is_ok() {
                 let object = odb.read(*oid).doing(doing)?;
-                if !self.is_sound(*oid, object.data()) {
+                if !is_sound(&target, *kind, object.data()) {
                     ready.push(Ready { file: self.prepare(*kind, object.data())?, target });
                 }
             }
         }
         Ok(ready)
     }
+}
+
+/// Tells whether a loose object is there and holds this.
+///
+/// libgit2 is not asked: it would answer from a pack while the loose file is torn, and it never returns from a loose object
+/// that lacks its end.
+fn is_sound(path: &Path, kind: ObjectType, data: &[u8]) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let mut expected = format!("{kind} {}\0", data.len()).into_bytes();
+    expected.extend_from_slice(data);
+    let limit = u64::try_from(expected.len()).map_or(u64::MAX, |length| length + 1);
+    let mut found = Vec::with_capacity(expected.len() + 1);
+    let read = ZlibDecoder::new(BufReader::new(file)).take(limit).read_to_end(&mut found);
+    read.is_ok() && found == expected
 }
 
 /// Encodes a loose object: zlib over `kind SP size NUL data` (gitformat-loose(5)); git's default level for them is 1.

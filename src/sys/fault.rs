@@ -1,7 +1,8 @@
 //! Crash points and a journal of file operations, for the tests.
 //!
-//! `ELF_FAULT=NAME` kills the process at the named point, `ELF_FAULT=NAME:N` at its N-th passage. `ELF_FAULT_JOURNAL=FILE`
-//! appends one line for each file operation, from which a test rebuilds what a power cut would have left.
+//! `ELF_FAULT=NAME` kills the process at the named point, `ELF_FAULT=NAME:N` at its N-th passage; `ELF_FAULT=NAME:stop` stops
+//! it there until it is continued. `ELF_FAULT_JOURNAL=FILE` appends one line for each file operation, from which a test
+//! rebuilds what a power cut would have left.
 
 #[cfg(feature = "fault")]
 mod on {
@@ -12,18 +13,20 @@ mod on {
 
     static PASSED: LazyLock<Mutex<HashMap<&'static str, u32>>> = LazyLock::new(Mutex::default);
 
-    /// Kills the process when `ELF_FAULT` names this point.
+    /// Kills or stops the process when `ELF_FAULT` names this point.
     pub fn point(name: &'static str) {
         let Ok(wanted) = std::env::var("ELF_FAULT") else { return };
         let (wanted, nth) = wanted.split_once(':').unwrap_or((&wanted, "1"));
         if wanted != name {
             return;
         }
+        let (nth, signal) =
+            if nth == "stop" { ("1", rustix::process::Signal::STOP) } else { (nth, rustix::process::Signal::KILL) };
         let mut passed = PASSED.lock().expect("no thread panics while counting");
         let count = passed.entry(name).or_insert(0);
         *count += 1;
         if nth.parse() == Ok(*count) {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
         }
     }
 

@@ -123,6 +123,18 @@ pub fn unlink(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Renames a file that this process did not write.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    if cfg!(feature = "fault") {
+        journal("rename", links(to).map_or(0, |(_, inode)| inode), &[from, to], None);
+    }
+    Ok(())
+}
+
 /// Creates a directory and its parents; one that exists is success.
 ///
 /// # Errors
