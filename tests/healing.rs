@@ -11,10 +11,13 @@ fn object_file(sandbox: &Sandbox, name: &str) -> PathBuf {
     sandbox.repo().join(".git/objects").join(&oid[..2]).join(&oid[2..])
 }
 
-fn tear(path: &PathBuf) {
-    // git makes objects read-only; a torn one has its name and no content.
+/// Leaves an object with its name and only the first part of its content: none of it, or half.
+fn tear(path: &PathBuf, keep_half: bool) {
+    let content = fs::read(path).unwrap();
+    let keep = if keep_half { content.len() / 2 } else { 0 };
+    // git makes objects read-only.
     fs::remove_file(path).unwrap();
-    fs::write(path, "").unwrap();
+    fs::write(path, &content[..keep]).unwrap();
 }
 
 fn ref_file(sandbox: &Sandbox) -> PathBuf {
@@ -65,9 +68,13 @@ fn the_first_record_whose_ref_was_never_durable_comes_from_the_spool() {
 
 #[test]
 fn a_torn_commit_or_tree_is_left_for_the_commit_before_and_the_spool_fills_the_gap() {
-    for (what, message) in
-        [("refs/elf/memory", "commit"), ("refs/elf/memory^{tree}", "root tree"), ("refs/elf/memory:failures", "tree")]
-    {
+    for (what, message, keep_half) in [
+        ("refs/elf/memory", "commit", false),
+        ("refs/elf/memory", "half a commit", true),
+        ("refs/elf/memory^{tree}", "root tree", false),
+        ("refs/elf/memory^{tree}", "half a root tree", true),
+        ("refs/elf/memory:failures", "tree", true),
+    ] {
         let sandbox = Sandbox::new();
         let first = sandbox.record("one");
         // Keep the entry of the second record as a power cut does that comes before it is removed.
@@ -78,7 +85,7 @@ fn a_torn_commit_or_tree_is_left_for_the_commit_before_and_the_spool_fills_the_g
         sandbox.elf(["list"]).ok();
         assert!(!entry.exists());
         fs::write(&entry, text).unwrap();
-        tear(&object_file(&sandbox, what));
+        tear(&object_file(&sandbox, what), keep_half);
         for name in ["index.db", "index.db-wal", "index.db-shm"] {
             let _ = fs::remove_file(sandbox.elf_dir().join(name));
         }
@@ -101,7 +108,7 @@ fn a_torn_blob_is_written_again_from_the_spool() {
     sandbox.elf(["list"]).ok();
     fs::write(&entry, text).unwrap();
     let path = sandbox.tree().into_iter().find(|path| path.contains(&id)).unwrap();
-    tear(&object_file(&sandbox, &format!("refs/elf/memory:{path}")));
+    tear(&object_file(&sandbox, &format!("refs/elf/memory:{path}")), true);
     sandbox.record("two");
     assert_eq!(sandbox.listed().len(), 2);
     sandbox.git(["fsck", "--strict"]).ok();
@@ -115,7 +122,7 @@ fn a_lost_object_deep_in_history_hides_nothing_else() {
     let path = sandbox.tree().into_iter().find(|path| path.contains(&lost)).unwrap();
     let others = [sandbox.record("two"), sandbox.record("three")];
     let tip = sandbox.git(["rev-parse", "refs/elf/memory"]).ok().out;
-    tear(&object_file(&sandbox, &format!("refs/elf/memory:{path}")));
+    tear(&object_file(&sandbox, &format!("refs/elf/memory:{path}")), true);
     fs::remove_file(sandbox.elf_dir().join("index.db")).unwrap();
     let listed = sandbox.listed();
     assert!(others.iter().all(|id| listed.contains(id)), "{listed:?}");

@@ -9,7 +9,6 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 
 use git2::{ObjectType, Oid, Tree};
 
@@ -146,7 +145,7 @@ impl Ledger<'_> {
                 known.push(oid);
             }
         }
-        let time = |oid: &Oid| self.git.find_commit(*oid).map_or(i64::MIN, |commit| commit.time().seconds());
+        let time = |oid: &Oid| self.commit_at(*oid).map_or(i64::MIN, |commit| commit.time().seconds());
         // A stable sort: of two commits in one second, the one that was named first is the newer.
         known.sort_by_key(|oid| std::cmp::Reverse(time(oid)));
         for oid in known {
@@ -160,13 +159,14 @@ impl Ledger<'_> {
     /// Tells whether a commit and everything that it brought can be read; `false` when something of it is torn or was never
     /// there.
     pub(super) fn is_sound(&self, commit: Oid) -> Result<bool> {
-        let Ok(commit) = self.git.find_commit(commit) else { return self.is_unreadable(commit).map(|()| false) };
-        let parent = commit.parent(0).ok().and_then(|parent| parent.tree().ok());
+        let Ok(commit) = self.commit_at(commit) else { return self.is_unreadable(commit).map(|()| false) };
+        let parent = commit.parent_id(0).and_then(|parent| Ok(self.commit_at(parent).ok()));
+        let parent = parent.ok().flatten().and_then(|parent| self.tree_at(parent.tree_id()).ok());
         self.is_sound_tree(parent.as_ref(), commit.tree_id())
     }
 
     fn is_sound_tree(&self, old: Option<&Tree<'_>>, new: Oid) -> Result<bool> {
-        let Ok(tree) = self.git.find_tree(new) else { return self.is_unreadable(new).map(|()| false) };
+        let Ok(tree) = self.tree_at(new) else { return self.is_unreadable(new).map(|()| false) };
         for entry in &tree {
             let before = old.and_then(|old| old.get_name_bytes(entry.name_bytes()));
             if before.as_ref().is_some_and(|before| before.id() == entry.id()) {
@@ -174,7 +174,7 @@ impl Ledger<'_> {
             }
             let sound = match entry.kind() {
                 Some(ObjectType::Tree) => {
-                    let before = before.and_then(|before| self.git.find_tree(before.id()).ok());
+                    let before = before.and_then(|before| self.tree_at(before.id()).ok());
                     self.is_sound_tree(before.as_ref(), entry.id())?
                 }
                 Some(ObjectType::Blob) => self.is_sound_blob(entry.id())?,
@@ -192,8 +192,7 @@ impl Ledger<'_> {
     /// # Errors
     /// When it merely cannot be read.
     pub fn is_sound_blob(&self, oid: Oid) -> Result<bool> {
-        let read = self.git.odb().and_then(|odb| odb.read(oid).map(drop));
-        if read.is_ok() { Ok(true) } else { self.is_unreadable(oid).map(|()| false) }
+        if self.blob(oid).is_ok() { Ok(true) } else { self.is_unreadable(oid).map(|()| false) }
     }
 
     /// Succeeds when an object that could not be read is torn or missing; fails when that is no fault of the object.
@@ -215,10 +214,5 @@ impl Ledger<'_> {
             });
         }
         Ok(())
-    }
-
-    fn loose_path(&self, oid: Oid) -> PathBuf {
-        let name = oid.to_string();
-        self.git.commondir().join("objects").join(&name[..2]).join(&name[2..])
     }
 }

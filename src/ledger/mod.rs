@@ -15,9 +15,12 @@
 
 mod mend;
 mod objects;
+mod read;
 mod refs;
 mod tree;
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use git2::{ErrorCode, ObjectType, Oid};
@@ -39,6 +42,8 @@ pub struct Ledger<'r> {
     name: String,
     scratch: PathBuf,
     flush: Flush,
+    /// Objects whose loose file was found whole, or is none.
+    checked: RefCell<HashSet<Oid>>,
 }
 
 /// Where the ledger stands.
@@ -67,7 +72,13 @@ impl<'r> Ledger<'r> {
     /// Names the ledger of a repository; nothing is read yet.
     pub fn new(repo: &'r Repo, name: &str) -> Self {
         let common = repo.common_dir();
-        Self { git: repo.git(), name: name.to_owned(), scratch: repo.elf_dir().join("tmp"), flush: Flush::of(common) }
+        Self {
+            git: repo.git(),
+            name: name.to_owned(),
+            scratch: repo.elf_dir().join("tmp"),
+            flush: Flush::of(common),
+            checked: RefCell::default(),
+        }
     }
 
     /// Returns the full name of the ref.
@@ -83,7 +94,7 @@ impl<'r> Ledger<'r> {
         let doing = || format!("read {}", self.name);
         match self.git.refname_to_id(&self.name) {
             Ok(commit) => {
-                let tree = self.git.find_commit(commit).doing(doing)?.tree_id();
+                let tree = self.commit_at(commit)?.tree_id();
                 Ok(Some(Tip { commit, tree }))
             }
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
@@ -132,26 +143,16 @@ impl<'r> Ledger<'r> {
     }
 
     fn files_at(&self, tree: Oid, kind: Kind, id: Id) -> Result<Vec<(String, Oid)>> {
-        let doing = || format!("read the tree of {}", self.name);
         let leaf = Record::leaf(kind, id);
-        let mut tree = self.git.find_tree(tree).doing(doing)?;
+        let mut tree = self.tree_at(tree)?;
         for name in leaf.split('/') {
             let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
             let Some(child) = entry.map(|entry| entry.id()) else { return Ok(Vec::new()) };
-            tree = self.git.find_tree(child).doing(doing)?;
+            tree = self.tree_at(child)?;
         }
         let bears = |name: &str| Id::of_file_name(name) == Some(id);
         let named = tree.iter().filter_map(|entry| Some((entry.name().ok()?.to_owned(), entry.id())));
         Ok(named.filter(|(name, _)| bears(name)).map(|(name, oid)| (format!("{leaf}/{name}"), oid)).collect())
-    }
-
-    /// Reads the bytes of a blob; libgit2 compares them with its name.
-    ///
-    /// # Errors
-    /// When the object is missing, torn or unreadable.
-    pub fn blob(&self, oid: Oid) -> Result<Vec<u8>> {
-        let blob = self.git.find_blob(oid).doing(|| format!("read the object {oid}"))?;
-        Ok(blob.content().to_vec())
     }
 
     /// Lists what differs between two trees, equal subtrees skipped, in the order of paths; `None` stands for the empty tree.
@@ -166,7 +167,7 @@ impl<'r> Ledger<'r> {
         wanted: &dyn Fn(&str) -> bool,
         each: &mut dyn FnMut(Change) -> Result<()>,
     ) -> Result<()> {
-        tree::changes(self.git, old, new, wanted, each)
+        tree::changes(self, old, new, wanted, each)
     }
 
     /// Reads a record's file: plain, of bounded size, in the place that its kind and id say.
@@ -177,8 +178,7 @@ impl<'r> Ledger<'r> {
         if item.mode != objects::BLOB_MODE {
             return Err(Error::invalid("file", format!("is no plain file (mode {:o})", item.mode)));
         }
-        let odb = self.git.odb().doing(|| "open the object database".into())?;
-        let (size, _) = odb.read_header(item.oid).doing(|| format!("read the object {}", item.oid))?;
+        let size = self.size_of(item.oid)?;
         if size > field::FILE_MAX {
             return Err(Error::invalid("file", format!("has {size} bytes (limit: {})", field::FILE_MAX)));
         }
@@ -271,15 +271,13 @@ impl<'r> Ledger<'r> {
     /// Refuses a ref that holds something else than a memory, as a branch named by mistake, or by a stranger's `.elf.toml`.
     fn refuse_foreign(&self, base: Option<Tip>) -> Result<()> {
         let Some(tip) = base else { return Ok(()) };
-        let tree = self.git.find_tree(tip.tree).doing(|| format!("read the tree of {}", self.name))?;
+        let tree = self.tree_at(tip.tree)?;
+        let readme =
+            Oid::hash_object(ObjectType::Blob, README.as_bytes()).expect("hashing bytes in memory does not fail");
         let is_ours = |entry: git2::TreeEntry<'_>| {
             entry.name().is_ok_and(|name| name == "README.md" || Kind::of_dir(name).is_some())
         };
-        if tree
-            .get_name("README.md")
-            .is_some_and(|readme| self.blob(readme.id()).is_ok_and(|text| text == README.as_bytes()))
-            || tree.iter().all(is_ours)
-        {
+        if tree.get_name("README.md").is_some_and(|entry| entry.id() == readme) || tree.iter().all(is_ours) {
             return Ok(());
         }
         Err(Error::Refused {

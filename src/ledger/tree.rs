@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use git2::{ObjectType, Oid, Repository, TreeEntry};
+use git2::{ObjectType, Oid, TreeEntry};
 
-use crate::error::{Doing, Error, Result};
+use super::Ledger;
+
+use crate::error::{Error, Result};
 
 /// Deepest directory that is looked into; our own layout has four levels.
 const DEPTH_MAX: usize = 8;
@@ -27,17 +29,17 @@ pub struct Change {
 }
 
 pub(super) fn changes(
-    git: &Repository,
+    ledger: &Ledger<'_>,
     old: Option<Oid>,
     new: Option<Oid>,
     wanted: &dyn Fn(&str) -> bool,
     each: &mut dyn FnMut(Change) -> Result<()>,
 ) -> Result<()> {
-    Walk { git, wanted, each }.compare(&mut String::new(), old, new, 0)
+    Walk { ledger, wanted, each }.compare(&mut String::new(), old, new, 0)
 }
 
 struct Walk<'a> {
-    git: &'a Repository,
+    ledger: &'a Ledger<'a>,
     wanted: &'a dyn Fn(&str) -> bool,
     each: &'a mut dyn FnMut(Change) -> Result<()>,
 }
@@ -90,7 +92,7 @@ impl Walk<'_> {
 
     fn entries(&self, tree: Option<Oid>) -> Result<Vec<(String, (Item, bool))>> {
         let Some(oid) = tree else { return Ok(Vec::new()) };
-        let tree = self.git.find_tree(oid).doing(|| format!("read the tree {oid}"))?;
+        let tree = self.ledger.tree_at(oid)?;
         let entry = |entry: TreeEntry<'_>| {
             let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
             let item = Item { oid: entry.id(), mode: entry.filemode() };
