@@ -118,8 +118,7 @@ impl Builder<'_> {
 }
 
 /// Where objects go.
-pub(super) struct Place<'a> {
-    git: &'a Repository,
+pub(super) struct Place {
     objects: PathBuf,
     /// On the file system of `objects`, which may be a link to another disk.
     scratch: PathBuf,
@@ -136,14 +135,14 @@ struct Ready {
     target: PathBuf,
 }
 
-impl<'a> Place<'a> {
-    pub fn new(git: &'a Repository, scratch: &Path) -> Result<Self> {
+impl Place {
+    pub fn new(git: &Repository, scratch: &Path) -> Result<Self> {
         let objects = git.commondir().join("objects");
         sys::create_dir(scratch).doing(|| format!("create {}", scratch.display()))?;
         let device = |path: &Path| sys::links(&path.canonicalize().ok()?).map(|(device, _)| device);
         let scratch = if device(&objects) == device(scratch) { scratch.to_owned() } else { other_disk(git) };
         sys::create_dir(&scratch).doing(|| format!("create {}", scratch.display()))?;
-        Ok(Self { git, objects, scratch })
+        Ok(Self { objects, scratch })
     }
 
     /// Writes, flushes and places all objects of a batch, and flushes `value` with them.
