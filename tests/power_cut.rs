@@ -177,6 +177,8 @@ struct Replay {
     base: Disk,
     names: BTreeMap<String, u64>,
     content: HashMap<u64, Vec<u8>>,
+    /// What a file held when it was created: what is torn cannot be newer than its name.
+    first: HashMap<u64, Vec<u8>>,
     files: HashMap<u64, u64>,
     next: u64,
     dirty: BTreeSet<u64>,
@@ -190,6 +192,7 @@ impl Replay {
             kind,
             names: base.names.clone(),
             content: base.data.clone(),
+            first: HashMap::new(),
             files: base.inodes.clone(),
             next: 1_000_000,
             dirty: BTreeSet::new(),
@@ -203,6 +206,7 @@ impl Replay {
         self.next += 1;
         self.files.insert(inode, self.next);
         self.content.insert(self.next, content.to_vec());
+        self.first.insert(self.next, content.to_vec());
         self.dirty.insert(self.next);
         self.name(name, self.next);
     }
@@ -290,7 +294,7 @@ impl Replay {
             }
         }
         for file in names.values() {
-            data.entry(*file).or_insert_with(|| torn(&self.content[file]));
+            data.entry(*file).or_insert_with(|| torn(&self.first[file]));
         }
         Disk { names, data, inodes: HashMap::new() }
     }
