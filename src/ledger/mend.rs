@@ -160,7 +160,7 @@ impl Ledger<'_> {
     /// there.
     pub(super) fn is_sound(&self, commit: Oid) -> Result<bool> {
         let Ok(commit) = self.commit_at(commit) else { return self.is_unreadable(commit).map(|()| false) };
-        let parent = commit.parent_id(0).and_then(|parent| Ok(self.commit_at(parent).ok()));
+        let parent = commit.parent_id(0).map(|parent| self.commit_at(parent).ok());
         let parent = parent.ok().flatten().and_then(|parent| self.tree_at(parent.tree_id()).ok());
         self.is_sound_tree(parent.as_ref(), commit.tree_id())
     }
