@@ -111,6 +111,25 @@ fn filters_narrow_the_list() {
 }
 
 #[test]
+fn searches_take_phrases_prefixes_and_exclusions() {
+    let sandbox = Sandbox::new();
+    let plain = sandbox.record("the lock is taken, it waits");
+    let typed = sandbox.elf(["record", "failure", "x", "-m", "so long as\nit waits: nothing"]).ok().line().to_owned();
+    let found = |args: &[&str]| {
+        let rows = sandbox.elf([&["search", "--json"], args].concat()).ok().json();
+        rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&["\"it waits:\""])[0], typed, "the phrase as typed comes first");
+    assert_eq!(found(&["it", "waits", "-lock"]), [typed.clone()]);
+    assert_eq!(found(&["waits", "--without", "nothing"]), [plain.clone()]);
+    assert_eq!(found(&["noth*"]), [typed]);
+    assert_eq!(found(&["lock", "absent"]), [plain], "no record has both words, so those with any");
+    for odd in ["\"", "*", "AND", "(", "a:b", "--", "^x", "NEAR(a b)", "\u{1}"] {
+        found(&["--", odd]);
+    }
+}
+
+#[test]
 fn evidence_is_folded_and_can_be_taken_back() {
     let sandbox = Sandbox::new();
     let id = sandbox.elf(["record", "heuristic", "Lock first"]).ok().line().to_owned();

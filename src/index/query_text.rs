@@ -8,6 +8,8 @@
 pub struct QueryText {
     wanted: Vec<String>,
     unwanted: Vec<String>,
+    /// Wanted phrases with punctuation, which the index has no words for: records that have them as typed come first.
+    literal: Vec<String>,
 }
 
 impl QueryText {
@@ -22,6 +24,9 @@ impl QueryText {
             };
             let (text, prefix, after) = if let Some(quoted) = term.strip_prefix('"') {
                 let (phrase, after) = quoted.split_once('"').unwrap_or((quoted, ""));
+                if !negated && phrase.contains(|c: char| !c.is_alphanumeric() && !c.is_whitespace()) {
+                    query.literal.push(phrase.to_ascii_lowercase());
+                }
                 (phrase, false, after)
             } else {
                 let end = term.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(term.len());
@@ -46,6 +51,11 @@ impl QueryText {
     /// Returns the expression that wants any term; `None` when it would not differ from [`QueryText::all`].
     pub fn any(&self) -> Option<String> {
         if self.wanted.len() < 2 { None } else { self.join(" OR ") }
+    }
+
+    /// Returns the phrases that are also looked for as typed, in lower case (ASCII).
+    pub fn literal(&self) -> &[String] {
+        &self.literal
     }
 
     fn join(&self, between: &str) -> Option<String> {

@@ -82,7 +82,7 @@ impl Index {
     /// When the database cannot be read.
     pub fn list(&self, filter: &Filter, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
         let sql = format!(
-            "SELECT front, body FROM record WHERE {CONDITIONS} AND :query IS NULL ORDER BY created DESC, id DESC LIMIT :limit"
+            "SELECT front, body FROM record WHERE {CONDITIONS} AND :query IS NULL AND :literal IS NULL ORDER BY created DESC, id DESC LIMIT :limit"
         );
         self.rows(&sql, filter, None, each)
     }
@@ -95,7 +95,7 @@ impl Index {
         let query = QueryText::parse(typed);
         let mut found = Vec::new();
         for expression in [query.all(), query.any()].into_iter().flatten() {
-            self.matching(&expression, filter, &mut found)?;
+            self.matching(&expression, query.literal(), filter, &mut found)?;
             if !found.is_empty() {
                 break;
             }
@@ -103,16 +103,23 @@ impl Index {
         Ok(found)
     }
 
-    fn matching(&self, expression: &str, filter: &Filter, found: &mut Vec<Row>) -> Result<()> {
-        // Ranking happens on row numbers alone; texts are fetched for the rows that are returned.
+    fn matching(&self, expression: &str, literal: &[String], filter: &Filter, found: &mut Vec<Row>) -> Result<()> {
+        // Ranking happens on row numbers alone; texts are fetched for the rows that are returned, and for phrases with
+        // punctuation, which are compared as typed.
+        let as_typed = if literal.is_empty() {
+            "0"
+        } else {
+            "(SELECT count(*) FROM json_each(:literal)
+              WHERE instr(lower(replace(record.title || ' ' || record.body, char(10), ' ')), value) > 0)"
+        };
         let sql = format!(
             "SELECT front, body, -rank AS score FROM (
-                SELECT record.rowid AS row, bm25(words, {WEIGHTS}) AS rank
+                SELECT record.rowid AS row, bm25(words, {WEIGHTS}) AS rank, {as_typed} AS typed
                 FROM words JOIN record ON record.rowid = words.rowid
-                WHERE words MATCH :query AND {CONDITIONS} ORDER BY rank, record.created DESC LIMIT :limit
-             ) JOIN record ON record.rowid = row ORDER BY rank, created DESC"
+                WHERE words MATCH :query AND :literal IS NOT NULL AND {CONDITIONS} ORDER BY typed DESC, rank, record.created DESC LIMIT :limit
+             ) JOIN record ON record.rowid = row ORDER BY typed DESC, rank, created DESC"
         );
-        self.rows(&sql, filter, Some(expression), &mut |row| {
+        self.rows(&sql, filter, Some((expression, literal)), &mut |row| {
             found.push(row);
             Ok(())
         })
@@ -122,7 +129,7 @@ impl Index {
         &self,
         sql: &str,
         filter: &Filter,
-        query: Option<&str>,
+        query: Option<(&str, &[String])>,
         each: &mut dyn FnMut(Row) -> Result<()>,
     ) -> Result<()> {
         let kinds = Json::from(filter.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>()).to_string();
@@ -139,7 +146,8 @@ impl Index {
                 ":agent": filter.agent,
                 ":tags": (!filter.tags.is_empty()).then_some(tags),
                 ":path": filter.path,
-                ":query": query,
+                ":query": query.map(|(expression, _)| expression),
+                ":literal": query.map(|(_, literal)| Json::from(literal.to_vec()).to_string()),
                 ":limit": limit,
             },
             each,

@@ -73,6 +73,7 @@ use fd_lock::{RwLock, RwLockWriteGuard};
 
 use crate::error::{Doing, Error, Result};
 use crate::record::Time;
+use crate::sys;
 
 const BASE: Duration = Duration::from_millis(1);
 const CAP: Duration = Duration::from_millis(64);
@@ -185,7 +186,10 @@ impl LockFile {
         let read = File::open(&self.path).and_then(|file| file.take(200).read_to_string(&mut text));
         let mut words = text.split_whitespace();
         match (read, words.next(), words.next(), words.next()) {
-            (Ok(_), Some(pid), Some(verb), Some(since)) => format!("pid {pid} (git elf {verb}, since {since})"),
+            // A text whose process is gone is of an earlier holder, and this one is no git-elf.
+            (Ok(_), Some(pid), Some(verb), Some(since)) if pid.parse().is_ok_and(sys::process_is_alive) => {
+                format!("pid {pid} (git elf {verb}, since {since})")
+            }
             _ => "another process".to_owned(),
         }
     }
