@@ -9,6 +9,7 @@
 mod dump;
 mod query_text;
 mod schema;
+mod seal;
 mod search;
 mod write;
 
@@ -52,6 +53,21 @@ impl Index {
         Ok(Self { conn: schema::open_writer(&path)?, path })
     }
 
+    /// Opens an index that was changed by somebody else, as it is; `None` when it was not, or cannot be opened.
+    pub fn changed_by_others(dir: &Path, _lock: &RepoLock<'_>) -> Option<Self> {
+        let path = dir.join(FILE);
+        let exists = std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
+        if !exists || seal::read(&path) != seal::Seal::Broken {
+            return None;
+        }
+        schema::open_as_it_is(&path).ok().map(|conn| Self { conn, path })
+    }
+
+    /// Accepts a file that somebody else touched without changing what it says.
+    pub fn accept(&self, _lock: &RepoLock<'_>) {
+        seal::close(&self.path);
+    }
+
     /// Opens the index in `dir` for reading, `query_only`; `None` when there is none that can be read.
     ///
     /// # Errors
@@ -92,7 +108,7 @@ impl Index {
     /// When the disk refuses.
     pub fn delete(dir: &Path, _lock: &RepoLock<'_>) -> Result<()> {
         let path = dir.join(FILE);
-        ["", "-wal", "-shm"].into_iter().try_for_each(|suffix| {
+        ["", "-wal", "-shm", "-seal"].into_iter().try_for_each(|suffix| {
             let file = schema::with_suffix(&path, suffix);
             crate::sys::unlink(&file).doing(|| format!("remove {}", file.display()))
         })
@@ -146,7 +162,9 @@ impl Index {
         }
         let doing = || "checkpoint".to_owned();
         self.conn.busy_timeout(Duration::from_millis(50)).doing(doing)?;
+        seal::open(&self.path);
         self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).doing(doing)?;
+        seal::close(&self.path);
         self.conn.busy_timeout(schema::BUSY_TIMEOUT).doing(doing)
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::seal::{self, Seal};
 use crate::error::{Doing, Error, Result};
 
 /// `ELF1`, so that `file` and a stranger's database can be told apart.
@@ -91,6 +92,9 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Option<Connection>> {
         Ok(meta) if meta.is_file() && meta.len() > 0 => {}
         _ => return Ok(None),
     }
+    if seal::read(path) == Seal::Broken {
+        return Ok(None);
+    }
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     conn.execute_batch("PRAGMA query_only = ON")?;
     Ok(is_current(&conn)?.then_some(conn))
@@ -104,19 +108,35 @@ fn is_current(conn: &Connection) -> rusqlite::Result<bool> {
 /// Opens an index for writing, whatever state it is in; the caller holds the repository lock.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let doing = || format!("open {}", path.display());
-    let usable = fs::symlink_metadata(path).map_or(true, |meta| meta.is_file());
-    if usable {
-        match open_or_migrate(path) {
-            Ok(conn) => return Ok(conn),
-            Err(error) if is_environment(&error) => return Err(error).doing(doing),
-            Err(_) => {}
+    let there = fs::symlink_metadata(path).ok();
+    if there.as_ref().is_none_or(fs::Metadata::is_file) {
+        let is_new = there.is_none_or(|meta| meta.len() == 0);
+        if is_new || seal::read(path) == Seal::Whole {
+            match open_or_migrate(path) {
+                Ok(conn) => {
+                    if is_new {
+                        seal::close(path);
+                    }
+                    return Ok(conn);
+                }
+                Err(error) if is_environment(&error) => return Err(error).doing(doing),
+                Err(_) => {}
+            }
         }
         if let Ok(conn) = reset(path).and_then(|()| open_or_migrate(path)) {
+            seal::close(path);
             return Ok(conn);
         }
     }
     move_aside(path)?;
-    open_or_migrate(path).doing(doing)
+    let conn = open_or_migrate(path).doing(doing)?;
+    seal::close(path);
+    Ok(conn)
+}
+
+/// Opens an index that somebody else may have changed, to see what they changed.
+pub(super) fn open_as_it_is(path: &Path) -> rusqlite::Result<Connection> {
+    open_or_migrate(path)
 }
 
 /// Builds an index in memory, to compare another one with.

@@ -43,6 +43,11 @@ impl Ledger<'_> {
         header.map(|(size, _)| size).doing(|| format!("read the object {oid}"))
     }
 
+    /// Tells whether a tree is here and sound.
+    pub fn is_readable(&self, tree: Oid) -> bool {
+        self.tree_at(tree).is_ok()
+    }
+
     fn refuse_torn(&self, oid: Oid) -> Result<()> {
         if self.checked.borrow().contains(&oid) {
             return Ok(());

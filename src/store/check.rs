@@ -1,9 +1,13 @@
 //! Comparing spool, ledger and index, file by file.
 
+use git2::Oid;
+
 use super::Store;
 use super::catch_up::Unreadable;
 use crate::error::Result;
 use crate::index::{Difference, Index, compare};
+use crate::ledger::Tip;
+use crate::lock::RepoLock;
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -46,8 +50,16 @@ impl Store {
             return Ok(report);
         }
         self.locked("check", |lock| {
-            let drained = self.drain(lock, Vec::new(), &mut |_, _| {});
-            if let Err(error) = drained {
+            if let Some(changed) = Index::changed_by_others(self.repo.elf_dir(), lock) {
+                self.compare_changed(lock, &changed, &mut report)?;
+                if report.differences.is_empty() && report.integrity.is_empty() {
+                    changed.accept(lock);
+                } else if !fix {
+                    return self.count_rest(&changed, &mut report);
+                }
+            }
+            let found = report.differences.len() + report.integrity.len();
+            if let Err(error) = self.drain(lock, Vec::new(), &mut |_, _| {}) {
                 self.say(&format!("queued records could not be committed: {error}"));
             }
             let ledger = self.ledger();
@@ -55,40 +67,61 @@ impl Store {
             let mut expected = Index::in_memory()?;
             self.fill(lock, &mut expected, &ledger, ledger.tip()?, Unreadable::IsNoted)?;
             self.compare_index(lock, &expected, &mut report)?;
-            if fix && !(report.differences.is_empty() && report.integrity.is_empty()) {
-                let count = report.differences.len() + report.integrity.len();
+            let count = found + report.differences.len() + report.integrity.len();
+            if fix && count > 0 {
                 self.rebuild(lock)?;
-                report.differences.clear();
-                report.integrity.clear();
                 self.compare_index(lock, &expected, &mut report)?;
                 report.fixed.push(format!("made the index again, which had {count} differences"));
             }
-            let counts = expected.counts()?;
-            let count = |key: &str| counts.get(key).and_then(serde_json::Value::as_u64).unwrap_or_default();
-            report.records = count("records");
-            report.events = count("events");
-            report.malformed = expected.misfits()?;
-            report.bad_entries = self.spool.bad();
-            report.pending = self.spool.len();
-            Ok(())
+            self.count_rest(&expected, &mut report)
         })?;
         Ok(report)
     }
 
-    fn compare_index(&self, lock: &crate::lock::RepoLock<'_>, expected: &Index, report: &mut Report) -> Result<()> {
-        let actual = Index::create(self.repo.elf_dir(), lock)?;
-        match actual.integrity().and_then(|problems| {
-            report.integrity = problems;
-            actual.full_text_integrity(lock)
-        }) {
-            Ok(()) => {}
-            Err(error) => report.integrity.push(error.to_string()),
-        }
-        match compare(&actual, expected) {
-            Ok(differences) => report.differences = differences,
-            Err(error) if Index::is_damage(&error) => report.integrity.push(error.to_string()),
-            Err(error) => return Err(error),
-        }
+    /// Compares an index that somebody else changed with the ledger as it was when the index was made.
+    fn compare_changed(&self, lock: &RepoLock<'_>, changed: &Index, report: &mut Report) -> Result<()> {
+        let ledger = self.ledger();
+        let tip = self.healed_tip(lock, &ledger)?;
+        let tree = changed.stamp().ok().flatten().and_then(|stamp| Oid::from_str(&stamp.tree).ok());
+        let then =
+            tip.map(|tip| Tip { tree: tree.filter(|tree| ledger.is_readable(*tree)).unwrap_or(tip.tree), ..tip });
+        let mut expected = Index::in_memory()?;
+        self.fill(lock, &mut expected, &ledger, then, Unreadable::IsNoted)?;
+        find_differences(lock, changed, &expected, report)
+    }
+
+    /// Counts records, and lists what is wrong beside the index.
+    fn count_rest(&self, expected: &Index, report: &mut Report) -> Result<()> {
+        let counts = expected.counts()?;
+        let count = |key: &str| counts.get(key).and_then(serde_json::Value::as_u64).unwrap_or_default();
+        report.records = count("records");
+        report.events = count("events");
+        report.malformed = expected.misfits()?;
+        report.bad_entries = self.spool.bad();
+        report.pending = self.spool.len();
         Ok(())
     }
+
+    fn compare_index(&self, lock: &RepoLock<'_>, expected: &Index, report: &mut Report) -> Result<()> {
+        let actual = Index::create(self.repo.elf_dir(), lock)?;
+        find_differences(lock, &actual, expected, report)
+    }
+}
+
+fn find_differences(lock: &RepoLock<'_>, actual: &Index, expected: &Index, report: &mut Report) -> Result<()> {
+    report.integrity.clear();
+    report.differences.clear();
+    match actual.integrity().and_then(|problems| {
+        report.integrity = problems;
+        actual.full_text_integrity(lock)
+    }) {
+        Ok(()) => {}
+        Err(error) => report.integrity.push(error.to_string()),
+    }
+    match compare(actual, expected) {
+        Ok(differences) => report.differences = differences,
+        Err(error) if Index::is_damage(&error) => report.integrity.push(error.to_string()),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
