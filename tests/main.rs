@@ -11,6 +11,7 @@
 mod architecture;
 mod corpus;
 mod docs;
+mod doctor;
 mod first_use;
 mod hooks;
 mod install;

@@ -6,6 +6,7 @@
 //!
 //! [`RepoLock`]: crate::lock::RepoLock
 
+mod contention;
 mod dump;
 mod query_text;
 mod schema;
@@ -18,12 +19,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value as Json};
 
+pub use contention::{Contention, Sample};
 pub use dump::{Difference, compare};
 pub use search::{Filter, Row};
 pub use write::Batch;
 
 use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
+use crate::record::Time;
 
 /// Name of the database below our directory.
 const FILE: &str = "index.db";
@@ -136,7 +139,9 @@ impl Index {
 
     /// Moves the write-ahead log into the database and truncates it, when it is larger than `limit` bytes.
     ///
-    /// Readers that are still on an older state make it a partial one; the next holder tries again.
+    /// Readers that are still on an older state make it a partial one; the next holder tries again. Its time is written just
+    /// before, so that the same fsync takes it along, and taken back when it was not completed: no commit of the log waits for
+    /// the disk.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -145,9 +150,23 @@ impl Index {
             return Ok(());
         }
         let doing = || "checkpoint".to_owned();
+        let before = self.last_checkpoint()?;
+        self.note_checkpoint(Some(Time::now())).doing(doing)?;
         self.conn.busy_timeout(Duration::from_millis(50)).doing(doing)?;
-        self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).doing(doing)?;
-        self.conn.busy_timeout(schema::BUSY_TIMEOUT).doing(doing)
+        let is_partial = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        self.conn.busy_timeout(schema::BUSY_TIMEOUT).doing(doing)?;
+        if is_partial.doing(doing)? {
+            self.note_checkpoint(before).doing(doing)?;
+        }
+        Ok(())
+    }
+
+    fn note_checkpoint(&self, at: Option<Time>) -> rusqlite::Result<()> {
+        match at {
+            Some(at) => self.conn.execute("INSERT OR REPLACE INTO checkpoint (one, at) VALUES (1, ?1)", [at.micros()]),
+            None => self.conn.execute("DELETE FROM checkpoint", []),
+        }
+        .map(drop)
     }
 
     /// Runs SQLite's own checks of the file and of the full-text index against its content.

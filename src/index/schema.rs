@@ -19,7 +19,8 @@ const APPLICATION_ID: i32 = 0x454C_4631;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One step for each version of the schema; step n makes version n + 1 of version n, inside one transaction.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE stamp (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     ref TEXT NOT NULL, tip TEXT NOT NULL, tree TEXT NOT NULL
@@ -64,7 +65,23 @@ CREATE VIRTUAL TABLE words USING fts5 (
     title, body, tags, domain,
     content = 'record', content_rowid = 'rowid', tokenize = 'unicode61 remove_diacritics 2'
 );
-"];
+",
+    "
+CREATE TABLE drain (
+    n INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    verb TEXT NOT NULL,
+    wait_us INTEGER NOT NULL,
+    hold_us INTEGER NOT NULL,
+    records INTEGER NOT NULL,
+    oldest_us INTEGER
+) STRICT;
+CREATE TABLE checkpoint (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    at INTEGER NOT NULL
+) STRICT;
+",
+];
 
 /// Opens a database and sets what every connection has in common.
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {

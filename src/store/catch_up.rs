@@ -4,10 +4,10 @@ use git2::Oid;
 
 use super::Store;
 use crate::error::{Error, Result};
-use crate::index::{Batch, Index, Stamp};
+use crate::index::{Batch, Index, Sample, Stamp};
 use crate::ledger::{Change, Item, Ledger, Tip};
 use crate::lock::RepoLock;
-use crate::record::{Id, Kind, Record};
+use crate::record::{Id, Kind, Record, Time};
 use crate::spool::Entry;
 
 /// Rows after which the progress is reported again.
@@ -38,7 +38,7 @@ impl Store {
             Err(error) if Index::is_damage(&error) => {
                 drop(index);
                 index = Index::recreate(self.repo.elf_dir(), lock)?;
-                self.fill(lock, &mut index, ledger, tip)?;
+                self.fill(lock, &mut index, ledger, tip, known)?;
             }
             result => result?,
         }
@@ -53,13 +53,13 @@ impl Store {
         let ledger = self.ledger();
         let tip = ledger.tip()?;
         let mut index = Index::create(self.repo.elf_dir(), lock)?;
-        if let Err(error) = self.fill(lock, &mut index, &ledger, tip) {
+        if let Err(error) = self.fill(lock, &mut index, &ledger, tip, None) {
             if !Index::is_damage(&error) {
                 return Err(error);
             }
             drop(index);
             index = Index::recreate(self.repo.elf_dir(), lock)?;
-            self.fill(lock, &mut index, &ledger, tip)?;
+            self.fill(lock, &mut index, &ledger, tip, None)?;
         }
         index.checkpoint(lock, self.config.wal_limit)
     }
@@ -80,7 +80,7 @@ impl Store {
         let old = stamp.as_ref().and_then(|stamp| Oid::from_str(&stamp.tree).ok());
         let from = known.map(|known| known.base.map(|base| base.tree));
         let mut batch = match old {
-            None if from != Some(None) => return self.fill(lock, index, ledger, tip),
+            None if from != Some(None) => return self.fill(lock, index, ledger, tip, known),
             _ => index.begin(lock)?,
         };
         let applied = match known {
@@ -88,11 +88,14 @@ impl Store {
             _ => self.apply(&mut batch, ledger, old, tip.map(|tip| tip.tree)),
         };
         match applied {
-            Ok(()) if !batch.is_incomplete() => batch.commit(&target),
+            Ok(()) if !batch.is_incomplete() => {
+                note_drain(&batch, lock, known)?;
+                batch.commit(&target)
+            }
             // The old tree may be gone after a gc, and files that share an id need the whole picture.
             Ok(()) | Err(Error::Git { .. }) => {
                 batch.rollback()?;
-                self.fill(lock, index, ledger, tip)
+                self.fill(lock, index, ledger, tip, known)
             }
             Err(error) => Err(error),
         }
@@ -105,11 +108,13 @@ impl Store {
         index: &mut Index,
         ledger: &Ledger<'_>,
         tip: Option<Tip>,
+        known: Option<&Known<'_>>,
     ) -> Result<()> {
         index.prepare_rebuild(lock)?;
         let mut batch = index.begin(lock)?;
         batch.clear()?;
         self.apply(&mut batch, ledger, None, tip.map(|tip| tip.tree))?;
+        note_drain(&batch, lock, known)?;
         batch.commit(&stamp_of(ledger, tip))
     }
 
@@ -139,6 +144,19 @@ fn stamp_of(ledger: &Ledger<'_>, tip: Option<Tip>) -> Stamp {
         tip: text(tip.map(|tip| tip.commit)),
         tree: text(tip.map(|tip| tip.tree)),
     }
+}
+
+/// Notes how long the lock was waited for and held, when a drain changed the ledger.
+fn note_drain(batch: &Batch<'_>, lock: &RepoLock<'_>, known: Option<&Known<'_>>) -> Result<()> {
+    let Some(known) = known.filter(|known| !known.entries.is_empty()) else { return Ok(()) };
+    batch.note_drain(&Sample {
+        at: Time::now(),
+        verb: lock.verb().to_owned(),
+        waited: lock.waited(),
+        held: lock.held(),
+        records: known.entries.len().try_into().unwrap_or(u64::MAX),
+        oldest: known.entries.iter().filter_map(Entry::waited).max(),
+    })
 }
 
 fn apply_change(batch: &mut Batch<'_>, ledger: &Ledger<'_>, change: &Change) -> Result<()> {

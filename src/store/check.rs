@@ -53,7 +53,7 @@ impl Store {
             let tip = ledger.tip()?;
             self.catch_up(lock, &ledger, tip, None)?;
             let mut expected = Index::in_memory()?;
-            self.fill(lock, &mut expected, &ledger, tip)?;
+            self.fill(lock, &mut expected, &ledger, tip, None)?;
             self.compare_index(lock, &expected, &mut report)?;
             if fix && !(report.differences.is_empty() && report.integrity.is_empty()) {
                 let count = report.differences.len() + report.integrity.len();
