@@ -119,3 +119,40 @@ fn an_index_of_version_1_is_migrated_in_place_and_keeps_its_rows() {
     assert_eq!(title(), "kept");
     assert_eq!(stats(&sandbox)["contention"]["drains"], 1);
 }
+
+#[test]
+fn on_a_network_file_system_the_index_does_without_a_write_ahead_log() {
+    let sandbox = Sandbox::new();
+    let elf = |args: &[&str]| {
+        let mut command = sandbox.elf_command(args);
+        command.env("ELF_FAULT_FS", "network");
+        sandbox.run(command).ok()
+    };
+    let wal = sandbox.elf_dir().join("index.db-wal");
+    let first = elf(&["record", "failure", "recorded over the network"]).line().to_owned();
+    assert!(!wal.exists());
+    let stats = elf(&["stats", "--json"]).json().remove(0);
+    assert_ne!(stats["settings"]["journal_mode"], "wal");
+    assert_eq!((&stats["bytes"]["wal"], &stats["checkpointed"]), (&0.into(), &Json::Null));
+    // Readers and writers at once: each waits for a moment, none fails.
+    let mut writers: Vec<_> = (0..4)
+        .map(|number| {
+            let mut command = sandbox.elf_command(["record", "failure", &format!("network {number}")]);
+            command.env("ELF_FAULT_FS", "network").stdout(Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for _ in 0..5 {
+        elf(&["search", "network"]);
+    }
+    assert!(writers.iter_mut().all(|writer| writer.wait().unwrap().success()));
+    elf(&["check"]);
+    assert_eq!(elf(&["list", "--json"]).json().len(), 5);
+    // The same index on a local file system, and back.
+    sandbox.record("recorded locally");
+    assert!(wal.exists());
+    assert_eq!(self::stats(&sandbox)["settings"]["journal_mode"], "wal");
+    sandbox.elf(["check"]).ok();
+    elf(&["validate", &first]);
+    assert!(!wal.exists());
+    elf(&["check"]);
+}

@@ -158,7 +158,7 @@ mod tests {
             waited: Duration::from_millis(number),
             held: Duration::from_millis(1_000 - number),
             records: number,
-            oldest: (number % 2 == 0).then(|| Duration::from_secs(number)),
+            oldest: number.is_multiple_of(2).then(|| Duration::from_secs(number)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The index: SQLite with WAL and FTS5, a pure function of the ledger's tree.
+//! The index: SQLite with WAL (a rollback journal on network file systems) and FTS5, a pure function of the ledger's tree.
 //!
 //! It is stamped with the ref, tip and tree that it was made from, so "is it current?" is one comparison. A write transaction
 //! is always IMMEDIATE (an upgrade from read to write fails at once, whatever the timeout) and borrows the [`RepoLock`]. It may be
@@ -95,7 +95,7 @@ impl Index {
     /// When the disk refuses.
     pub fn delete(dir: &Path, _lock: &RepoLock<'_>) -> Result<()> {
         let path = dir.join(FILE);
-        ["", "-wal", "-shm"].into_iter().try_for_each(|suffix| {
+        schema::SUFFIXES.into_iter().try_for_each(|suffix| {
             let file = schema::with_suffix(&path, suffix);
             crate::sys::unlink(&file).doing(|| format!("remove {}", file.display()))
         })
