@@ -11,8 +11,10 @@ mod block;
 mod files;
 mod git_config;
 mod sharing;
+mod survey;
 
 pub use sharing::{Remote, RemoteState, tracking_ref};
+pub use survey::{SeenHook, Survey, survey};
 
 use crate::error::{Error, Result};
 use crate::repo::Repo;
