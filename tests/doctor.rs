@@ -1,12 +1,14 @@
 //! Whether the state of a memory is visible: waits, and everything around it that can be wrong.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value as Json;
 
-use crate::support::Sandbox;
+use crate::support::{Ran, Sandbox};
 
 /// Takes the repository lock as another program would, until the returned guard is dropped.
 fn lock_file(sandbox: &Sandbox) -> fd_lock::RwLock<File> {
@@ -23,7 +25,7 @@ fn stats(sandbox: &Sandbox) -> Json {
 
 /// Waits until the spool holds this many entries.
 fn await_spool(sandbox: &Sandbox, count: usize) {
-    let entries = || std::fs::read_dir(sandbox.elf_dir().join("spool")).unwrap().flatten();
+    let entries = || fs::read_dir(sandbox.elf_dir().join("spool")).unwrap().flatten();
     let is_entry = |name: &str| name != "bad" && !name.starts_with('.');
     while entries().filter(|entry| is_entry(&entry.file_name().to_string_lossy())).count() < count {
         std::thread::sleep(Duration::from_millis(10));
@@ -155,4 +157,266 @@ fn on_a_network_file_system_the_index_does_without_a_write_ahead_log() {
     elf(&["validate", &first]);
     assert!(!wal.exists());
     elf(&["check"]);
+}
+
+/// What `git elf doctor --json` said.
+struct Diagnosis {
+    status: i32,
+    findings: Vec<Json>,
+}
+
+impl Diagnosis {
+    fn of(ran: &Ran) -> Self {
+        let object = ran.json().remove(0);
+        let findings = object["findings"].as_array().unwrap().clone();
+        let count = |level: &str| findings.iter().filter(|finding| finding["level"] == level).count();
+        assert_eq!((&object["problems"], &object["warnings"]), (&count("problem").into(), &count("warn").into()));
+        let order = ["problem", "warn", "info", "ok"];
+        let rank = |finding: &Json| order.iter().position(|level| finding["level"] == *level).unwrap();
+        assert!(findings.is_sorted_by_key(rank), "the worst comes first: {object}");
+        assert_eq!(ran.status, if count("problem") > 0 { 3 } else { 0 }, "{object}");
+        Self { status: ran.status, findings }
+    }
+
+    /// Returns the findings that need somebody, as `topic: what → next`.
+    fn troubles(&self) -> Vec<String> {
+        let is_trouble = |finding: &&Json| finding["level"] == "problem" || finding["level"] == "warn";
+        let line = |finding: &Json| {
+            let text =
+                |key: &str| finding[key].as_str().unwrap_or_else(|| panic!("{key} is missing: {finding}")).to_owned();
+            format!("{}: {} → {} {}", text("topic"), text("what"), text("next"), finding["details"])
+        };
+        self.findings.iter().filter(is_trouble).map(line).collect()
+    }
+
+    /// Fails unless exactly one finding needs somebody, has this status, and says all of these words.
+    #[track_caller]
+    fn is_only(&self, status: i32, words: &[&str]) {
+        let troubles = self.troubles();
+        assert_eq!((troubles.len(), self.status), (1, status), "{troubles:#?}");
+        for word in words {
+            assert!(troubles[0].contains(word), "{word:?} is missing: {}", troubles[0]);
+        }
+    }
+
+    fn has(&self, level: &str, word: &str) -> bool {
+        self.findings.iter().any(|finding| finding["level"] == level && finding.to_string().contains(word))
+    }
+}
+
+fn doctor(sandbox: &Sandbox) -> Diagnosis {
+    Diagnosis::of(&sandbox.elf(["doctor", "--json"]))
+}
+
+fn doctor_with(sandbox: &Sandbox, name: &str, value: &str) -> Diagnosis {
+    let mut command = sandbox.elf_command(["doctor", "--json"]);
+    command.env(name, value);
+    Diagnosis::of(&sandbox.run(command))
+}
+
+/// Makes a remote `origin`, records one memory and runs init.
+fn initialised() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let remote = sandbox.root().join("remote.git");
+    sandbox.git(["init", "-q", "--bare", remote.to_str().unwrap()]).ok();
+    sandbox.git(["remote", "add", "origin", remote.to_str().unwrap()]).ok();
+    sandbox.record("one");
+    sandbox.elf(["init"]).ok();
+    sandbox
+}
+
+fn make_old(path: &Path) {
+    let file = File::options().append(true).create(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(600)).unwrap();
+}
+
+#[test]
+fn a_healthy_repository_has_no_findings_that_need_somebody() {
+    let fresh = Sandbox::new();
+    fresh.record("one");
+    let found = doctor(&fresh);
+    assert_eq!((found.status, found.troubles()), (0, vec![]));
+    assert!(found.has("info", "hooks are not installed"), "recording needs no set-up, so this is no problem");
+    let sandbox = initialised();
+    let found = doctor(&sandbox);
+    assert_eq!((found.status, found.troubles()), (0, vec![]));
+    for word in [
+        "post-commit is in place",
+        "git fetch origin brings",
+        "refs/elf/memory (the default)",
+        "ledger and index agree: 1 records",
+    ] {
+        assert!(found.has("ok", word), "{word}");
+    }
+    let text = sandbox.elf(["doctor"]).ok().out;
+    assert!(text.ends_with("0 problems, 0 warnings\n") && !text.contains("next:"), "{text}");
+}
+
+#[test]
+fn doctor_says_where_the_ref_was_chosen() {
+    let sandbox = Sandbox::new();
+    sandbox.write(".elf.toml", "ref = \"refs/elf/team\"\n");
+    assert!(doctor(&sandbox).has("ok", "refs/elf/team (ref in .elf.toml)"));
+    sandbox.git(["config", "elf.ref", "refs/elf/mine"]).ok();
+    assert!(doctor(&sandbox).has("ok", "refs/elf/mine (elf.ref in git's configuration)"));
+}
+
+#[test]
+fn a_hook_that_was_edited_moved_removed_or_switched_off_is_a_problem() {
+    let sandbox = initialised();
+    let hook = sandbox.repo().join(".git/hooks/post-commit");
+    let good = fs::read_to_string(&hook).unwrap();
+    let restored = || {
+        fs::write(&hook, &good).unwrap();
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(doctor(&sandbox).troubles(), Vec::<String>::new());
+    };
+    let edited = good.replace("exec git-elf", "exec other");
+    fs::write(&hook, &edited).unwrap();
+    doctor(&sandbox).is_only(3, &["hooks: the hook post-commit is not what", "→ git elf init"]);
+    assert_eq!(fs::read_to_string(&hook).unwrap(), edited, "doctor changes nothing");
+    sandbox.elf(["init"]).ok();
+    restored();
+    fs::remove_file(&hook).unwrap();
+    doctor(&sandbox).is_only(3, &["the hook post-commit is missing", "→ git elf init"]);
+    restored();
+    fs::rename(&hook, hook.with_extension("old")).unwrap();
+    doctor(&sandbox).is_only(3, &["the hook post-commit has moved", "→ git elf init", "post-commit.old"]);
+    fs::remove_file(hook.with_extension("old")).unwrap();
+    restored();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o644)).unwrap();
+    doctor(&sandbox).is_only(3, &["post-commit does not work", "not executable", "then git elf init"]);
+    restored();
+    sandbox.git(["config", "core.hooksPath", ".githooks"]).ok();
+    let troubles = doctor(&sandbox).troubles();
+    assert!(troubles.len() == 2 && troubles.iter().all(|line| line.contains("has moved")), "{troubles:#?}");
+    // A hook that is not ours, with the line that init prints.
+    for name in ["post-commit", "pre-push"] {
+        sandbox.write(&format!(".githooks/{name}"), &format!("#!/usr/bin/env python3\n# git-elf hook {name}\n"));
+        fs::set_permissions(sandbox.repo().join(".githooks").join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert!(doctor(&sandbox).has("ok", "from a line of yours"));
+    assert_eq!(doctor(&sandbox).status, 0);
+}
+
+#[test]
+fn hooks_in_git_s_configuration_are_compared_too() {
+    let sandbox = initialised();
+    let bin = sandbox.root().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let real = std::env::split_paths(&path).map(|dir| dir.join("git")).find(|file| file.is_file()).unwrap();
+    let pretend = |version: &str| {
+        let text = format!(
+            "#!/bin/sh\ncase $* in *version) echo git version {version}; exit;; esac\nexec {} \"$@\"\n",
+            real.display()
+        );
+        fs::write(bin.join("git"), text).unwrap();
+        fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).unwrap();
+        format!("{}:{path}", bin.display())
+    };
+    let path = pretend("2.54.1");
+    let mut init = sandbox.elf_command(["init"]);
+    init.env("PATH", &path);
+    sandbox.run(init).ok();
+    let found = doctor_with(&sandbox, "PATH", &path);
+    assert!(found.troubles().is_empty() && found.has("ok", "post-commit is in place (config)"), "{:?}", found.findings);
+    sandbox.git(["config", "hook.elf-post-commit.command", "true"]).ok();
+    doctor_with(&sandbox, "PATH", &path).is_only(3, &["not what this git-elf installs", "→ git elf init"]);
+    sandbox.git(["config", "--unset", "hook.elf-post-commit.command"]).ok();
+    doctor_with(&sandbox, "PATH", &path).is_only(3, &["hook.elf-post-commit.command", "is missing"]);
+    let old = Sandbox::new();
+    doctor_with(&old, "PATH", &pretend("2.20.1")).is_only(3, &["git: git 2.20 is older than 2.30", "install git"]);
+}
+
+#[test]
+fn what_check_finds_is_found() {
+    let sandbox = initialised();
+    fs::write(sandbox.elf_dir().join("spool/torn.md"), "").unwrap();
+    doctor(&sandbox).is_only(3, &["spool entries that cannot be read", "torn.md", "spool/bad"]);
+    fs::remove_file(sandbox.elf_dir().join("spool/bad/torn.md")).unwrap();
+    database(&sandbox).execute("UPDATE record SET author = 'tampered'", []).unwrap();
+    doctor(&sandbox).is_only(3, &["rows that differ from their file", "→ git elf check --fix"]);
+    let text = sandbox.elf(["doctor"]).exits(3).out;
+    assert!(text.starts_with("problem  check: rows that differ"), "{text}");
+    sandbox.elf(["check", "--fix"]).ok();
+    assert_eq!(doctor(&sandbox).status, 0);
+}
+
+#[test]
+fn an_identity_that_is_missing_is_a_problem_before_anybody_records() {
+    let sandbox = initialised();
+    sandbox.git(["config", "--global", "--unset", "user.email"]).ok();
+    doctor(&sandbox).is_only(3, &["identity: git does not know who you are", "git config --global user.email"]);
+}
+
+#[test]
+fn a_network_file_system_is_a_warning() {
+    let sandbox = initialised();
+    doctor_with(&sandbox, "ELF_FAULT_FS", "network")
+        .is_only(0, &["file-system: the memory is on network", "a clone of its own"]);
+}
+
+#[test]
+fn old_lock_files_of_git_are_named_and_young_ones_are_not() {
+    let sandbox = initialised();
+    let git_dir = sandbox.repo().join(".git");
+    fs::write(git_dir.join("index.lock"), "").unwrap();
+    assert_eq!(doctor(&sandbox).status, 0);
+    sandbox.git(["worktree", "add", "-q", "--detach", "../tree"]).ok();
+    for name in ["index.lock", "refs/heads/main.lock", "worktrees/tree/HEAD.lock"] {
+        make_old(&git_dir.join(name));
+    }
+    let words = ["locks:", "index.lock, 10 minutes old", "refs/heads/main.lock", "worktrees/tree/HEAD.lock"];
+    doctor(&sandbox).is_only(3, &words);
+    assert!(git_dir.join("index.lock").exists(), "doctor removes nothing");
+}
+
+#[test]
+fn records_that_cannot_be_committed_are_a_problem_with_the_lock_that_is_in_the_way() {
+    let sandbox = initialised();
+    let mut file = lock_file(&sandbox);
+    let guard = file.write().unwrap();
+    sandbox.elf(["record", "failure", "waits", "--no-wait"]).ok();
+    sandbox.git(["config", "elf.lockTimeout", "0.1"]).ok();
+    let found = doctor(&sandbox);
+    assert_eq!((found.status, found.troubles().len()), (3, 2), "{:#?}", found.troubles());
+    assert!(found.has("problem", "the lock stayed taken") && found.has("problem", "1 record waits"));
+    drop(guard);
+    assert_eq!(doctor(&sandbox).status, 0, "doctor drains as every command does");
+}
+
+#[test]
+fn long_waits_of_the_last_week_are_a_warning() {
+    let sandbox = initialised();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros();
+    let add = |at: u128, wait_us: u32| {
+        let sql = "INSERT INTO drain (at, verb, wait_us, hold_us, records) VALUES (?1, 'import', ?2, 7000000, 1)";
+        database(&sandbox).execute(sql, (i64::try_from(at).unwrap(), wait_us)).unwrap();
+    };
+    add(now - 8 * 24 * 3_600 * 1_000_000, 9_000_000);
+    assert_eq!(doctor(&sandbox).troubles(), Vec::<String>::new(), "that was more than a week ago");
+    add(now, 6_000_000);
+    doctor(&sandbox).is_only(0, &["waits:", "6.000 s", "git elf import held it longest, 7.000 s", "elf.lockTimeout"]);
+}
+
+#[test]
+fn a_remote_whose_fetch_replaces_the_memory_is_a_problem() {
+    let sandbox = initialised();
+    sandbox.git(["config", "--unset-all", "remote.origin.fetch", "elf"]).ok();
+    doctor(&sandbox).is_only(0, &["remote: git fetch origin does not bring its memory", "→ git elf init"]);
+    sandbox.git(["config", "--replace-all", "remote.origin.fetch", "+refs/*:refs/*"]).ok();
+    doctor(&sandbox).is_only(3, &["remote: git fetch origin replaces the memory", "^refs/elf/*"]);
+    sandbox.git(["config", "--add", "remote.origin.fetch", "^refs/elf/*"]).ok();
+    assert_eq!(doctor(&sandbox).status, 0, "the next step that it names mends it");
+}
+
+#[test]
+fn what_was_healed_is_told() {
+    let sandbox = initialised();
+    fs::write(sandbox.elf_dir().join("healed.log"), "2026-01-31T12:00:00Z\tremoved a leftover\n").unwrap();
+    let found = doctor(&sandbox);
+    assert_eq!(found.status, 0);
+    assert!(found.has("info", "2026-01-31T12:00:00Z removed a leftover"), "{:?}", found.findings);
+    assert!(sandbox.elf(["doctor"]).ok().out.contains("info     healed: 1 thing was healed"));
 }
