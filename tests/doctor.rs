@@ -280,6 +280,14 @@ fn a_hook_that_was_edited_moved_removed_or_switched_off_is_a_problem() {
     fs::remove_file(&hook).unwrap();
     doctor(&sandbox).is_only(3, &["the hook post-commit is missing", "→ git elf init"]);
     restored();
+    sandbox.git(["remote", "remove", "origin"]).ok();
+    fs::remove_dir_all(hook.parent().unwrap()).unwrap();
+    let troubles = doctor(&sandbox).troubles();
+    assert!(troubles.len() == 2 && troubles.iter().all(|line| line.contains("is missing")), "{troubles:#?}");
+    sandbox.elf(["uninstall"]).ok();
+    assert!(doctor(&sandbox).has("info", "hooks are not installed"), "after uninstall that is as it should be");
+    sandbox.elf(["init"]).ok();
+    restored();
     fs::rename(&hook, hook.with_extension("old")).unwrap();
     doctor(&sandbox).is_only(3, &["the hook post-commit has moved", "→ git elf init", "post-commit.old"]);
     fs::remove_file(hook.with_extension("old")).unwrap();
@@ -327,6 +335,7 @@ fn hooks_in_git_s_configuration_are_compared_too() {
     doctor_with(&sandbox, "PATH", &path).is_only(3, &["hook.elf-post-commit.command", "is missing"]);
     let old = Sandbox::new();
     doctor_with(&old, "PATH", &pretend("2.20.1")).is_only(3, &["git: git 2.20 is older than 2.30", "install git"]);
+    doctor_with(&old, "PATH", "/nowhere").is_only(3, &["git: cannot run git version", "git is on the PATH"]);
 }
 
 #[test]

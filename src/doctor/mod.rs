@@ -3,6 +3,8 @@
 //! Each question is one function of a file below that returns findings; none of them changes anything, fails or waits. What
 //! `git elf check` compares is not asked again here: [`examine`] is about the set-up, the machine and the state of the stores
 //! as they are after a check.
+//!
+//! [`examine`]: crate::doctor::examine
 
 mod locks;
 mod machine;

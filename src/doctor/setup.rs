@@ -2,6 +2,7 @@
 
 use super::{Finding, Level};
 use crate::config;
+use crate::error::Error;
 use crate::install::{Form, RemoteState, SeenHook, State, Survey, survey};
 use crate::store::Store;
 
@@ -14,6 +15,10 @@ pub(super) fn findings(store: &Store) -> Vec<Finding> {
             findings.push(git(&survey));
             findings.extend(hooks(&survey));
             findings.extend(remotes(&survey));
+        }
+        Err(error @ Error::Io { .. }) => {
+            let next = "make sure that git is on the PATH";
+            findings.push(Finding::new(Level::Problem, "git", error.to_string(), next));
         }
         Err(error) => findings.push(Finding::failed("git", &error)),
     }

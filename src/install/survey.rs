@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Form, Hook, Placed, Remote, RemoteState, State, files, git_config, program, sharing};
+use super::{Form, Hook, Placed, Remote, RemoteState, State, files, git_config, mark, program, sharing};
 use crate::error::Result;
 use crate::repo::Repo;
 
@@ -47,7 +47,8 @@ pub fn survey(repo: &Repo, ledger_ref: &str) -> Result<Survey> {
     let is_ours = |hook: &SeenHook| {
         hook.is_marked || !hook.strays.is_empty() || matches!(hook.placed.state, State::Kept(_) | State::Updated(_))
     };
-    let is_initialised = hooks.iter().any(is_ours)
+    let is_initialised = mark(repo).exists()
+        || hooks.iter().any(is_ours)
         || remotes.iter().any(|remote| remote.state == RemoteState::Kept)
         || sharing::has_selected(repo)?;
     Ok(Survey { git, oldest_git: git_config::OLDEST, form, hooks, remotes, is_initialised })
