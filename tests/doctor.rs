@@ -353,6 +353,17 @@ fn what_check_finds_is_found() {
 }
 
 #[test]
+fn a_ledger_that_cannot_be_read_is_a_problem_and_the_last_known_commit_is_named() {
+    let sandbox = initialised();
+    let tip = sandbox.git(["rev-parse", "refs/elf/memory"]).ok().line().to_owned();
+    for broken in ["", "1111111111111111111111111111111111111111\n"] {
+        fs::write(sandbox.repo().join(".git/refs/elf/memory"), broken).unwrap();
+        let words = ["check: cannot read refs/elf/memory", "git fsck", "logs/refs/elf/memory", &tip];
+        doctor(&sandbox).is_only(3, &words);
+    }
+}
+
+#[test]
 fn an_identity_that_is_missing_is_a_problem_before_anybody_records() {
     let sandbox = initialised();
     sandbox.git(["config", "--global", "--unset", "user.email"]).ok();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::output::Output;
 use super::{Context, Done, Outcome, check, open_store};
-use crate::doctor::{Finding, Level, examine};
+use crate::doctor::{Finding, Level, examine, unchecked};
 use crate::error::{Doing, Result};
 use crate::store::{Report, Store};
 
@@ -52,7 +52,7 @@ impl Args {
 fn compared(store: &Store) -> Vec<Finding> {
     let report = match store.check(false) {
         Ok(report) => report,
-        Err(error) => return vec![Finding::failed("check", &error)],
+        Err(error) => return vec![unchecked(store, &error)],
     };
     let found = |(heading, lines, next): (&str, Vec<String>, &str)| {
         (!lines.is_empty()).then(|| Finding::new(Level::Problem, "check", heading, next).with(lines))

@@ -32,6 +32,22 @@ pub(super) fn findings(store: &Store) -> Vec<Finding> {
     findings
 }
 
+/// Describes why a check could not be made. For a ledger that cannot be read it says where to find an earlier state.
+pub fn unchecked(store: &Store, error: &Error) -> Finding {
+    let found = Finding::failed("check", error);
+    if !matches!(error, Error::Git { .. }) {
+        return found;
+    }
+    let name = &store.config().ledger_ref;
+    let next = format!(
+        "git fsck says what is damaged; logs/{name} below the git directory has the earlier commits of the ref"
+    );
+    let stamp = Index::read(store.repo().elf_dir()).ok().flatten().and_then(|index| index.stamp().ok().flatten());
+    let known = stamp.filter(|stamp| stamp.ref_name == *name && !stamp.tip.is_empty());
+    let details = known.map(|stamp| format!("the index was made from commit {}", stamp.tip)).into_iter().collect();
+    Finding { next, details, ..found }
+}
+
 fn spool(store: &Store) -> Finding {
     match store.spool().len() {
         0 => Finding::ok("spool", "no record waits"),

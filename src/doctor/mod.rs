@@ -11,6 +11,8 @@ mod machine;
 mod memory;
 mod setup;
 
+pub use memory::unchecked;
+
 use crate::error::Error;
 use crate::store::Store;
 

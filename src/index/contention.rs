@@ -77,7 +77,7 @@ fn percentile(ascending: &[Duration], percent: usize) -> Option<Duration> {
 }
 
 impl Batch<'_> {
-    /// Adds a sample and drops those beyond the newest [`KEPT`].
+    /// Adds a sample and drops those beyond the newest `KEPT`.
     ///
     /// # Errors
     /// When the database cannot be written.
