@@ -68,7 +68,11 @@ impl Config {
     }
 }
 
-fn tracked_ref(repo: &Repo) -> Result<Option<String>> {
+/// Returns the ref that `.elf.toml` names; `None` without such a file.
+///
+/// # Errors
+/// When the file is not one that may be read, or sets anything else.
+pub fn tracked_ref(repo: &Repo) -> Result<Option<String>> {
     const LIMIT: u64 = 4096;
     let Some(path) = repo.workdir().map(|root| root.join(".elf.toml")) else { return Ok(None) };
     // A symlink or a huge file in a repository somebody else wrote is not followed and not read.

@@ -6,6 +6,8 @@
 pub mod cli;
 /// git config, `.elf.toml` and defaults, resolved once.
 pub mod config;
+/// What is wrong around a memory, or could become so, and what to do about it.
+pub mod doctor;
 /// Kinds of failure, exit codes, hints.
 pub mod error;
 /// The cache: SQLite schema, writing, searching.

@@ -33,6 +33,8 @@ pub struct Entry {
     pub text: String,
     /// The spool file; `None` for a record that is handed to the drain directly, as an import does.
     name: Option<String>,
+    /// When the spool file was written.
+    since: Option<SystemTime>,
 }
 
 /// A record that its writer put into the spool.
@@ -65,7 +67,7 @@ pub struct Listing {
 impl Entry {
     /// Wraps a record that never was in the spool.
     pub fn direct(record: Record) -> Self {
-        Self { text: record.to_text(), record, name: None }
+        Self { text: record.to_text(), record, name: None, since: None }
     }
 
     /// Returns what git calls a blob of the text.
@@ -76,6 +78,11 @@ impl Entry {
     /// Returns the name of the spool file.
     pub fn spool_name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Returns how long the entry has waited in the spool; zero when the clock was set back.
+    pub fn waited(&self) -> Option<Duration> {
+        self.since.map(|since| SystemTime::now().duration_since(since).unwrap_or_default())
     }
 
     /// Tells whether the record was handed over without a spool file.
@@ -137,6 +144,14 @@ impl Spool {
     /// Tells whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Returns for how long the entry that has waited longest has waited; `None` when nothing waits.
+    pub fn longest_wait(&self) -> Option<Duration> {
+        let names = self.names().unwrap_or_default();
+        let since = |name: &String| fs::symlink_metadata(self.dir.join(name)).and_then(|meta| meta.modified()).ok();
+        let oldest = names.iter().filter_map(since).min()?;
+        Some(SystemTime::now().duration_since(oldest).unwrap_or_default())
     }
 
     /// Lists the names of entries that were put aside.
@@ -210,7 +225,7 @@ impl Spool {
             return Err(Error::invalid("spool", format!("{name} does not hold what its name says")));
         }
         let text = String::from_utf8(bytes).map_err(|_| Error::invalid("spool", "not UTF-8"))?;
-        Ok(Entry { record, text, name: Some(name.to_owned()) })
+        Ok(Entry { record, text, name: Some(name.to_owned()), since: meta.modified().ok() })
     }
 }
 

@@ -167,6 +167,9 @@ fn every_exit_code_and_json_key_is_documented() {
     let mut rows = sandbox.elf(["search", "--json", "documented"]).ok().json();
     rows.extend(sandbox.elf(["record", "heuristic", "x", "--json"]).ok().json());
     rows.extend(sandbox.elf(["validate", &id, "--json"]).ok().json());
+    let stats = sandbox.elf(["stats", "--json"]).ok().json().remove(0);
+    let doctor = sandbox.elf(["doctor", "--json"]).ok().json().remove(0);
+    rows.extend([stats["contention"].clone(), stats["bytes"].clone(), stats, doctor["findings"][0].clone(), doctor]);
     for row in rows {
         for key in row.as_object().unwrap().keys() {
             assert!(documented.contains(&format!("`{key}`")), "docs/json.md has nothing about {key}");

@@ -19,7 +19,9 @@ fn recording_needs_no_set_up_and_is_found_again() {
 #[test]
 fn a_question_leaves_no_trace_in_a_repository_without_a_memory() {
     let sandbox = Sandbox::new();
-    for args in [vec!["list"], vec!["search", "x"], vec!["stats"], vec!["log"], vec!["check"], vec!["export"]] {
+    for args in
+        [vec!["list"], vec!["search", "x"], vec!["stats"], vec!["log"], vec!["check"], vec!["doctor"], vec!["export"]]
+    {
         sandbox.elf(args).ok();
     }
     assert!(!sandbox.elf_dir().exists());

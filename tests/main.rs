@@ -12,6 +12,7 @@ mod architecture;
 mod concurrency;
 mod corpus;
 mod docs;
+mod doctor;
 mod faults;
 mod first_use;
 mod healing;

@@ -39,7 +39,7 @@ impl Args {
 }
 
 /// The findings in the order of the report: heading, lines, what to do.
-fn findings(report: &Report) -> Vec<(&'static str, Vec<String>, &'static str)> {
+pub fn findings(report: &Report) -> Vec<(&'static str, Vec<String>, &'static str)> {
     let of =
         |wanted: fn(&Difference) -> Option<String>| report.differences.iter().filter_map(wanted).collect::<Vec<_>>();
     vec![

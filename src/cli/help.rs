@@ -27,7 +27,8 @@ evidence
 care
   init                            hooks, and how to share; recording needs no set-up
   check [--fix]                   compare ledger, index and spool
-  stats | log                     counts and settings | what happened when
+  doctor                          the same, and hooks, remotes, locks, waits, disk
+  stats | log                     counts, waits, settings | what happened when
   import --from jsonl FILE|-      export [--format jsonl|markdown]
   uninstall                       take out what init put in
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod doctor;
 mod edit;
 mod editor;
 mod event;
@@ -56,6 +57,7 @@ enum Verb {
     Retract(event::RetractArgs),
     Init(init::Args),
     Check(check::Args),
+    Doctor(doctor::Args),
     Stats(stats::Args),
     Import(import::Args),
     Export(export::Args),
@@ -135,6 +137,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Retract(args)) => args.run(context),
         Some(Verb::Init(args)) => args.run(context),
         Some(Verb::Check(args)) => args.run(context),
+        Some(Verb::Doctor(args)) => args.run(context),
         Some(Verb::Stats(args)) => args.run(context),
         Some(Verb::Import(args)) => args.run(context),
         Some(Verb::Export(args)) => args.run(context),

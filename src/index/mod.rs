@@ -1,4 +1,4 @@
-//! The index: SQLite with WAL and FTS5, a pure function of the ledger's tree.
+//! The index: SQLite with WAL (a rollback journal on network file systems) and FTS5, a pure function of the ledger's tree.
 //!
 //! It is stamped with the ref, tip and tree that it was made from, so "is it current?" is one comparison. A write transaction
 //! is always IMMEDIATE (an upgrade from read to write fails at once, whatever the timeout) and borrows the [`RepoLock`]. It may be
@@ -6,6 +6,7 @@
 //!
 //! [`RepoLock`]: crate::lock::RepoLock
 
+mod contention;
 mod dump;
 mod query_text;
 mod schema;
@@ -19,12 +20,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value as Json};
 
+pub use contention::{Contention, Sample};
 pub use dump::{Difference, compare};
 pub use search::{Filter, Row};
 pub use write::Batch;
 
 use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
+use crate::record::Time;
 
 /// Name of the database below our directory.
 const FILE: &str = "index.db";
@@ -108,7 +111,7 @@ impl Index {
     /// When the disk refuses.
     pub fn delete(dir: &Path, _lock: &RepoLock<'_>) -> Result<()> {
         let path = dir.join(FILE);
-        ["", "-wal", "-shm", "-seal"].into_iter().try_for_each(|suffix| {
+        schema::SUFFIXES.into_iter().try_for_each(|suffix| {
             let file = schema::with_suffix(&path, suffix);
             crate::sys::unlink(&file).doing(|| format!("remove {}", file.display()))
         })
@@ -152,7 +155,9 @@ impl Index {
 
     /// Moves the write-ahead log into the database and truncates it, when it is larger than `limit` bytes.
     ///
-    /// Readers that are still on an older state make it a partial one; the next holder tries again.
+    /// Readers that are still on an older state make it a partial one; the next holder tries again. Its time is written just
+    /// before, so that the same fsync takes it along, and taken back when it was not completed: no commit of the log waits for
+    /// the disk.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -161,11 +166,27 @@ impl Index {
             return Ok(());
         }
         let doing = || "checkpoint".to_owned();
+        let before = self.last_checkpoint()?;
+        self.note_checkpoint(Some(Time::now())).doing(doing)?;
         self.conn.busy_timeout(Duration::from_millis(50)).doing(doing)?;
         seal::open(&self.path);
-        self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).doing(doing)?;
-        seal::close(&self.path);
-        self.conn.busy_timeout(schema::BUSY_TIMEOUT).doing(doing)
+        let is_partial = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+        if is_partial.is_ok() {
+            seal::close(&self.path);
+        }
+        self.conn.busy_timeout(schema::BUSY_TIMEOUT).doing(doing)?;
+        if is_partial.doing(doing)? {
+            self.note_checkpoint(before).doing(doing)?;
+        }
+        Ok(())
+    }
+
+    fn note_checkpoint(&self, at: Option<Time>) -> rusqlite::Result<()> {
+        match at {
+            Some(at) => self.conn.execute("INSERT OR REPLACE INTO checkpoint (one, at) VALUES (1, ?1)", [at.micros()]),
+            None => self.conn.execute("DELETE FROM checkpoint", []),
+        }
+        .map(drop)
     }
 
     /// Runs SQLite's own checks of the file and of the full-text index against its content.

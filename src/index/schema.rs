@@ -3,6 +3,10 @@
 //! The index is a cache, so a version that is not ours, an application id that is not ours and damage have one answer: empty it
 //! in place with SQLite's own reset, which readers see as a transaction, and fill it from the ledger. A database file is never
 //! deleted or renamed while it may be open somewhere; only what SQLite cannot reset (a directory, a symlink) is moved aside.
+//!
+//! The journal is a write-ahead log, except on network file systems: its shared memory needs one machine
+//! (sqlite.org/wal.html#overview, disadvantage 2). There it is a rollback journal, for which readers and writers wait for each
+//! other for a moment, and which needs nothing but SQLite's own file locks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::seal::{self, Seal};
 use crate::error::{Doing, Error, Result};
+use crate::sys::FileSystem;
 
 /// `ELF1`, so that `file` and a stranger's database can be told apart.
 const APPLICATION_ID: i32 = 0x454C_4631;
@@ -20,7 +25,8 @@ const APPLICATION_ID: i32 = 0x454C_4631;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One step for each version of the schema; step n makes version n + 1 of version n, inside one transaction.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE stamp (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     ref TEXT NOT NULL, tip TEXT NOT NULL, tree TEXT NOT NULL
@@ -65,7 +71,23 @@ CREATE VIRTUAL TABLE words USING fts5 (
     title, body, tags, domain,
     content = 'record', content_rowid = 'rowid', tokenize = 'unicode61 remove_diacritics 2'
 );
-"];
+",
+    "
+CREATE TABLE drain (
+    n INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    verb TEXT NOT NULL,
+    wait_us INTEGER NOT NULL,
+    hold_us INTEGER NOT NULL,
+    records INTEGER NOT NULL,
+    oldest_us INTEGER
+) STRICT;
+CREATE TABLE checkpoint (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    at INTEGER NOT NULL
+) STRICT;
+",
+];
 
 /// Opens a database and sets what every connection has in common.
 fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -85,6 +107,10 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0")
 }
+
+/// Suffixes of the files that belong to a database: itself, its write-ahead log and that log's shared memory, its rollback
+/// journal. They belong together: an old journal beside a new database would be rolled back into it.
+pub(super) const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// Opens an index for reading; `None` when there is none that this version can read.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Option<Connection>> {
@@ -149,7 +175,12 @@ pub(super) fn open_memory() -> rusqlite::Result<Connection> {
 
 fn open_or_migrate(path: &Path) -> rusqlite::Result<Connection> {
     let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-    conn.pragma_update(None, "journal_mode", "WAL")?;
+    if FileSystem::of(path.parent().unwrap_or(path)).is_network {
+        // Without the log, NORMAL may leave a damaged database after a power cut (sqlite.org/pragma.html#pragma_synchronous).
+        conn.execute_batch("PRAGMA journal_mode = TRUNCATE; PRAGMA synchronous = FULL")?;
+    } else {
+        conn.pragma_update(None, "journal_mode", "WAL")?;
+    }
     // A header of an unknown format makes SQLite refuse to write, in a file that can be written: damage, not permissions.
     if conn.is_readonly("main")? && fs::OpenOptions::new().write(true).open(path).is_ok() {
         return Err(rusqlite::Error::InvalidQuery);
@@ -196,7 +227,7 @@ fn reset(path: &Path) -> rusqlite::Result<()> {
 /// Moves what SQLite cannot open or reset out of the way, without following or deleting it.
 fn move_aside(path: &Path) -> Result<()> {
     let mark = format!("{:08x}", fastrand::u32(..));
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in SUFFIXES {
         let from = with_suffix(path, suffix);
         if fs::symlink_metadata(&from).is_ok() {
             let to = with_suffix(path, &format!("{suffix}.unreadable-{mark}"));

@@ -15,7 +15,7 @@ use crate::record::{Id, Kind, Record, fold};
 
 /// A write transaction on the index; rolled back on drop.
 pub struct Batch<'a> {
-    transaction: Transaction<'a>,
+    pub(super) transaction: Transaction<'a>,
     touched: BTreeSet<Id>,
     incomplete: bool,
 }

@@ -41,11 +41,62 @@ enum Present {
     Foreign(&'static str),
 }
 
+/// What has to be done to have a hook in place.
+struct Plan {
+    /// What the hook's state is afterwards.
+    state: State,
+    /// The new content; the permissions are those of the file that it replaces.
+    content: Option<(Vec<u8>, Option<fs::Permissions>)>,
+}
+
 pub(super) fn install(repo: &Repo, hook: Hook, program: Option<&str>) -> Placed {
     let directory = Directory::of(repo);
     let path = directory.path.join(hook.name());
-    let state = directory.install(&path, hook, program).unwrap_or_else(State::Failed);
-    Placed { hook, place: path.display().to_string(), state }
+    let state = directory.plan(&path, hook, program).and_then(|plan| {
+        plan.content.map_or(Ok(()), |(text, permissions)| write(&path, &text, permissions))?;
+        Ok(plan.state)
+    });
+    Placed { hook, place: path.display().to_string(), state: state.unwrap_or_else(State::Failed) }
+}
+
+/// Says what [`install`] would leave, and changes nothing.
+pub(super) fn inspect(repo: &Repo, hook: Hook, program: Option<&str>) -> Placed {
+    let directory = Directory::of(repo);
+    let path = directory.path.join(hook.name());
+    let state = directory.plan(&path, hook, program).map(|plan| plan.state);
+    Placed { hook, place: path.display().to_string(), state: state.unwrap_or_else(State::Failed) }
+}
+
+/// Lists files with a marker of ours in the hooks directory, be it the one that git uses or not, under the hook's name or one
+/// that another program gave it (lefthook adds `.old`).
+pub(super) fn traces(repo: &Repo, hook: Hook) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for directory in [Directory::of(repo), Directory::private(repo)] {
+        for entry in fs::read_dir(&directory.path).into_iter().flatten().flatten() {
+            let is_named = entry.file_name().to_string_lossy().starts_with(hook.name());
+            let is_marked =
+                || matches!(present(&entry.path()), Ok(Present::Script(text, _)) if block::is_marked(&text));
+            if is_named && is_marked() {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Tells whether somebody starts us from a hook that is not ours to change, as the line that we print does.
+pub(super) fn is_called(repo: &Repo, hook: Hook) -> bool {
+    let directory = Directory::of(repo).path;
+    let call = format!("git-elf hook {}", hook.name());
+    let mut places = vec![directory.join(hook.name())];
+    if is_husky(&directory) {
+        places.extend(directory.parent().map(|dir| dir.join(hook.name())));
+    }
+    let text =
+        |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() <= SIZE_MAX).then(|| fs::read(path).ok());
+    places.iter().filter_map(|path| text(path).flatten()).any(|text| String::from_utf8_lossy(&text).contains(&call))
 }
 
 /// Takes a hook out of the hooks directory, and out of the one that git uses when `core.hooksPath` is not set: it may have
@@ -89,8 +140,11 @@ impl Directory {
         Self { path, site }
     }
 
-    fn install(&self, path: &Path, hook: Hook, program: Option<&str>) -> Result<State> {
-        let refused = |why: &str| Ok(State::Refused { why: why.to_owned(), line: hook.line().to_owned() });
+    fn plan(&self, path: &Path, hook: Hook, program: Option<&str>) -> Result<Plan> {
+        let refused = |why: &str| {
+            let state = State::Refused { why: why.to_owned(), line: hook.line().to_owned() };
+            Ok(Plan { state, content: None })
+        };
         if self.site == Site::Outside {
             return refused("core.hooksPath is outside of this repository, and other repositories may use it");
         }
@@ -100,8 +154,8 @@ impl Directory {
         let block = block::text(hook, program.filter(|_| self.site == Site::Private));
         let (hook, permissions) = match present(path)? {
             Present::Nothing => {
-                write(path, &block::whole(&block), None)?;
-                return Ok(State::Installed(Form::File));
+                let content = Some((block::whole(&block), None));
+                return Ok(Plan { state: State::Installed(Form::File), content });
             }
             Present::Foreign(why) => return refused(why),
             Present::Script(hook, permissions) => (hook, permissions),
@@ -113,10 +167,10 @@ impl Directory {
         let was_there = block::is_marked(&hook);
         let with = block::insert(&hook, &block);
         if with == hook {
-            return Ok(State::Kept(form));
+            return Ok(Plan { state: State::Kept(form), content: None });
         }
-        write(path, &with, Some(permissions))?;
-        Ok(if was_there { State::Updated(form) } else { State::Installed(form) })
+        let state = if was_there { State::Updated(form) } else { State::Installed(form) };
+        Ok(Plan { state, content: Some((with, Some(permissions))) })
     }
 
     fn uninstall(&self, path: &Path) -> Result<State> {

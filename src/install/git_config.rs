@@ -11,13 +11,24 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// First version of git that runs hooks named in its configuration.
 const CONFIG_HOOKS: (u32, u32) = (2, 54);
 
+/// First version of git whose `git config` has `--fixed-value`, without which [`remove`] would take other values along.
+pub(super) const OLDEST: (u32, u32) = (2, 30);
+
+/// Asks the git on the PATH for its version; `None` when its answer has none.
+///
+/// # Errors
+/// When git cannot be started.
+pub(super) fn git_version(repo: &Repo) -> Result<Option<(u32, u32)>> {
+    let output = repo.command().arg("version").output().doing(|| "run git version".into())?;
+    Ok(version(&String::from_utf8_lossy(&output.stdout)))
+}
+
 /// Tells whether the git on the PATH runs hooks named in its configuration.
 ///
 /// # Errors
 /// When git cannot be started.
 pub(super) fn has_config_hooks(repo: &Repo) -> Result<bool> {
-    let output = repo.command().arg("version").output().doing(|| "run git version".into())?;
-    Ok(version(&String::from_utf8_lossy(&output.stdout)).is_some_and(|version| version >= CONFIG_HOOKS))
+    Ok(git_version(repo)?.is_some_and(|version| version >= CONFIG_HOOKS))
 }
 
 /// Reads `git version 2.54.0.rc1.windows.1 (…)`.

@@ -2,20 +2,28 @@
 //!
 //! A hook of ours has one of two forms, never both. From git 2.54 on it is named in the repository's configuration
 //! (`hook.elf-post-commit.command`); before, it is a file of its own in the hooks directory, or a marked block in a sh hook
-//! that is there already ([`block`]). Where neither is safe nothing is touched, and the line to add by hand is returned.
+//! that is there already. Where neither is safe nothing is touched, and the line to add by hand is returned.
 //! Both forms start the binary that installed them, else the one on the PATH, and succeed without either.
 //!
 //! Doing any of it twice changes nothing, and [`uninstall`] takes out what [`install`] put in, to the byte.
+//!
+//! [`install`]: crate::install::install
+//! [`uninstall`]: crate::install::uninstall
 
 mod block;
 mod files;
 mod git_config;
 mod sharing;
+mod survey;
 
 pub use sharing::{Remote, RemoteState, tracking_ref};
+pub use survey::{SeenHook, Survey, survey};
+
+use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::repo::Repo;
+use crate::sys;
 
 /// A hook that git-elf uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +134,20 @@ impl Form {
 /// # Errors
 /// When git cannot be asked. What is wrong with one hook is part of the result.
 pub fn install(repo: &Repo) -> Result<Vec<Placed>> {
+    let placed = put_in(repo)?;
+    if placed.iter().any(|placed| matches!(placed.state, State::Installed(_) | State::Updated(_) | State::Kept(_))) {
+        // Only doctor asks for it: the hooks are in place without it.
+        let _ = sys::append(&mark(repo), b"");
+    }
+    Ok(placed)
+}
+
+/// Names the file that says that hooks were installed, so that their absence can be told from a repository without hooks.
+fn mark(repo: &Repo) -> PathBuf {
+    repo.elf_dir().join("init")
+}
+
+fn put_in(repo: &Repo) -> Result<Vec<Placed>> {
     let program = program();
     if !git_config::has_config_hooks(repo)? {
         for hook in Hook::ALL {
@@ -160,6 +182,7 @@ pub fn uninstall(repo: &Repo) -> Result<Vec<Placed>> {
         }
         placed.extend(files::uninstall(repo, hook));
     }
+    let _ = sys::unlink(&mark(repo));
     Ok(placed)
 }
 

@@ -10,6 +10,8 @@ use crate::repo::Repo;
 
 /// The ref that `git elf init --ref` set, so that uninstall knows its own value from the user's.
 const INIT_REF: &str = "elf.initRef";
+/// Why a remote that would overwrite the ledger is left alone.
+const OVERWRITES: &str = "it fetches over the memory itself; exclude it: fetch = ^refs/elf/*";
 
 /// What was done about one remote.
 #[derive(Debug)]
@@ -37,34 +39,56 @@ pub fn tracking_ref(ledger_ref: &str, remote: &str) -> String {
     }
 }
 
-/// Adds the refspec to every remote. A ledger on a branch needs none.
-pub(super) fn install(repo: &Repo, ledger_ref: &str) -> Result<Vec<Remote>> {
+impl Remote {
+    /// Tells whether a plain fetch from it replaces the ledger.
+    pub fn overwrites(&self) -> bool {
+        self.state == RemoteState::Skipped(OVERWRITES)
+    }
+}
+
+/// Says what [`install`] would do, and changes nothing. A ledger on a branch needs no refspec.
+pub(super) fn inspect(repo: &Repo, ledger_ref: &str) -> Result<Vec<Remote>> {
     if !ledger_ref.starts_with("refs/elf/") {
         return Ok(Vec::new());
     }
     let one = |name: String| {
-        let key = format!("remote.{name}.fetch");
         let refspec = format!("+{ledger_ref}*:{}*", tracking_ref(ledger_ref, &name));
-        let present = git_config::values(repo, &key)?;
+        let present = git_config::values(repo, &fetch_key(&name))?;
         let state = if present.is_empty() {
             RemoteState::Skipped("it has no fetch refspec of its own")
+        } else if present.iter().any(|known| excludes(known, ledger_ref)) {
+            RemoteState::Skipped("the memory is excluded from what it fetches")
         } else if present.iter().any(|known| covers(known, ledger_ref)) {
-            RemoteState::Skipped("it fetches over the memory itself; exclude it: fetch = ^refs/elf/*")
-        } else if git_config::add(repo, &key, &refspec)? {
-            RemoteState::Added
-        } else {
+            RemoteState::Skipped(OVERWRITES)
+        } else if present.contains(&refspec) {
             RemoteState::Kept
+        } else {
+            RemoteState::Added
         };
         Ok(Remote { name, refspec, state })
     };
     remotes(repo)?.into_iter().map(one).collect()
 }
 
+/// Adds the refspec to every remote.
+pub(super) fn install(repo: &Repo, ledger_ref: &str) -> Result<Vec<Remote>> {
+    let remotes = inspect(repo, ledger_ref)?;
+    for remote in remotes.iter().filter(|remote| remote.state == RemoteState::Added) {
+        git_config::add(repo, &fetch_key(&remote.name), &remote.refspec)?;
+    }
+    Ok(remotes)
+}
+
+/// Tells whether init has selected a ref here.
+pub(super) fn has_selected(repo: &Repo) -> Result<bool> {
+    Ok(!git_config::values(repo, INIT_REF)?.is_empty())
+}
+
 /// Removes our refspecs, of whatever ref below `refs/elf/`, and says which.
 pub(super) fn uninstall(repo: &Repo) -> Result<Vec<Remote>> {
     let mut removed = Vec::new();
     for name in remotes(repo)? {
-        let key = format!("remote.{name}.fetch");
+        let key = fetch_key(&name);
         for refspec in git_config::values(repo, &key)? {
             if is_ours(&refspec, &name) && git_config::remove(repo, &key, &refspec)? {
                 removed.push(Remote { name: name.clone(), refspec, state: RemoteState::Added });
@@ -97,6 +121,10 @@ fn remotes(repo: &Repo) -> Result<Vec<String>> {
     Ok(names.iter().filter_map(|name| name.ok().flatten().map(str::to_owned)).collect())
 }
 
+fn fetch_key(remote: &str) -> String {
+    format!("remote.{remote}.fetch")
+}
+
 fn is_ours(refspec: &str, remote: &str) -> bool {
     let Some((name, _)) = refspec.strip_prefix('+').and_then(|rest| rest.split_once("*:")) else { return false };
     name.starts_with("refs/elf/") && refspec == format!("+{name}*:{}*", tracking_ref(name, remote))
@@ -104,12 +132,19 @@ fn is_ours(refspec: &str, remote: &str) -> bool {
 
 /// Tells whether a fetch refspec writes to the ledger's ref, as in a `clone --mirror`.
 fn covers(refspec: &str, ledger_ref: &str) -> bool {
-    let Some((_, target)) = refspec.split_once(':') else { return false };
-    match target.split_once('*') {
-        Some((start, end)) => {
-            ledger_ref.len() >= start.len() + end.len() && ledger_ref.starts_with(start) && ledger_ref.ends_with(end)
-        }
-        None => target == ledger_ref,
+    refspec.split_once(':').is_some_and(|(_, target)| matches(target, ledger_ref))
+}
+
+/// Tells whether a negative refspec keeps the ledger's ref out of a fetch.
+fn excludes(refspec: &str, ledger_ref: &str) -> bool {
+    refspec.strip_prefix('^').is_some_and(|pattern| matches(pattern, ledger_ref))
+}
+
+/// Matches a name with a pattern of at most one `*`.
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((start, end)) => name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end),
+        None => pattern == name,
     }
 }
 
@@ -132,5 +167,7 @@ mod tests {
         assert!(covers("+refs/*:refs/*", "refs/elf/memory"));
         assert!(!covers("+refs/elf/memory*:refs/elf/remotes/origin/memory*", "refs/elf/memory"));
         assert!(!covers("^refs/elf/*", "refs/elf/memory"));
+        assert!(excludes("^refs/elf/*", "refs/elf/memory") && excludes("^refs/elf/memory", "refs/elf/memory"));
+        assert!(!excludes("^refs/heads/*", "refs/elf/memory") && !excludes("refs/elf/*", "refs/elf/memory"));
     }
 }

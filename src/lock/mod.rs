@@ -89,6 +89,9 @@ pub struct LockFile {
 /// Proof that this process holds the repository lock.
 pub struct RepoLock<'f> {
     guard: RwLockWriteGuard<'f, File>,
+    verb: String,
+    waited: Duration,
+    since: Instant,
 }
 
 /// How a wait for the lock ended.
@@ -156,7 +159,8 @@ impl LockFile {
         let mut said = false;
         let mut ceiling = BASE;
         loop {
-            if let Some(lock) = self.try_lock(verb)? {
+            if let Some(mut lock) = self.try_lock(verb)? {
+                lock.waited = start.elapsed();
                 return work(&lock).map(Outcome::Done);
             }
             let Some(left) = patience.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) else {
@@ -200,7 +204,22 @@ impl<'f> RepoLock<'f> {
         let text = format!("{} {verb} {}\n", std::process::id(), Time::now());
         // The text is decoration: a full disk must not keep anybody from the lock.
         let _ = guard.rewind().and_then(|()| guard.set_len(0)).and_then(|()| guard.write_all(text.as_bytes()));
-        Self { guard }
+        Self { guard, verb: verb.to_owned(), waited: Duration::ZERO, since: Instant::now() }
+    }
+
+    /// Returns what the lock was taken for.
+    pub fn verb(&self) -> &str {
+        &self.verb
+    }
+
+    /// Returns how long it was waited for.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Returns for how long it has been held.
+    pub fn held(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// Returns the descriptor that carries the lock.

@@ -4,10 +4,10 @@ use git2::Oid;
 
 use super::Store;
 use crate::error::{Error, Result};
-use crate::index::{Batch, Index, Stamp};
+use crate::index::{Batch, Index, Sample, Stamp};
 use crate::ledger::{Change, Item, Ledger, Tip};
 use crate::lock::RepoLock;
-use crate::record::{Id, Kind, Record};
+use crate::record::{Id, Kind, Record, Time};
 use crate::spool::Entry;
 
 /// Rows after which the progress is reported again.
@@ -30,29 +30,36 @@ pub(super) struct Known<'a> {
     pub entries: &'a [Entry],
 }
 
+/// Where an index is to be brought.
+pub(super) struct Goal<'a> {
+    pub ledger: &'a Ledger<'a>,
+    pub tip: Option<Tip>,
+    pub known: Option<&'a Known<'a>>,
+    pub unreadable: Unreadable,
+}
+
+impl Goal<'_> {
+    fn tree(&self) -> Option<Oid> {
+        self.tip.map(|tip| tip.tree)
+    }
+
+    fn stamp(&self) -> Stamp {
+        let text = |oid: Option<Oid>| oid.map(|oid| oid.to_string()).unwrap_or_default();
+        Stamp {
+            ref_name: self.ledger.name().to_owned(),
+            tip: text(self.tip.map(|tip| tip.commit)),
+            tree: text(self.tree()),
+        }
+    }
+}
+
 impl Store {
     /// Makes the index say what the ledger says; a damaged one is emptied in place and filled again.
     ///
     /// # Errors
     /// When the disk refuses, or the ledger cannot be read.
-    pub(super) fn catch_up(
-        &self,
-        lock: &RepoLock<'_>,
-        ledger: &Ledger<'_>,
-        tip: Option<Tip>,
-        known: Option<&Known<'_>>,
-        unreadable: Unreadable,
-    ) -> Result<()> {
-        let mut index = Index::create(self.repo.elf_dir(), lock)?;
-        match self.advance(lock, &mut index, ledger, tip, known, unreadable) {
-            Err(error) if Index::is_damage(&error) => {
-                drop(index);
-                index = Index::recreate(self.repo.elf_dir(), lock)?;
-                self.fill(lock, &mut index, ledger, tip, unreadable)?;
-            }
-            result => result?,
-        }
-        index.checkpoint(lock, self.config.wal_limit)
+    pub(super) fn catch_up(&self, lock: &RepoLock<'_>, goal: &Goal<'_>) -> Result<()> {
+        self.with_index(lock, goal, |index| self.advance(lock, index, goal))
     }
 
     /// Rebuilds the index in place, in one transaction.
@@ -62,138 +69,134 @@ impl Store {
     pub fn rebuild(&self, lock: &RepoLock<'_>) -> Result<()> {
         let ledger = self.ledger();
         let tip = self.healed_tip(lock, &ledger)?;
+        let goal = Goal { ledger: &ledger, tip, known: None, unreadable: Unreadable::IsNoted };
+        self.with_index(lock, &goal, |index| self.fill(lock, index, &goal))
+    }
+
+    fn with_index(
+        &self,
+        lock: &RepoLock<'_>,
+        goal: &Goal<'_>,
+        work: impl FnOnce(&mut Index) -> Result<()>,
+    ) -> Result<()> {
         let mut index = Index::create(self.repo.elf_dir(), lock)?;
-        if let Err(error) = self.fill(lock, &mut index, &ledger, tip, Unreadable::IsNoted) {
-            if !Index::is_damage(&error) {
-                return Err(error);
+        match work(&mut index) {
+            Err(error) if Index::is_damage(&error) => {
+                drop(index);
+                index = Index::recreate(self.repo.elf_dir(), lock)?;
+                self.fill(lock, &mut index, goal)?;
             }
-            drop(index);
-            index = Index::recreate(self.repo.elf_dir(), lock)?;
-            self.fill(lock, &mut index, &ledger, tip, Unreadable::IsNoted)?;
+            result => result?,
         }
         index.checkpoint(lock, self.config.wal_limit)
     }
 
-    fn advance(
-        &self,
-        lock: &RepoLock<'_>,
-        index: &mut Index,
-        ledger: &Ledger<'_>,
-        tip: Option<Tip>,
-        known: Option<&Known<'_>>,
-        unreadable: Unreadable,
-    ) -> Result<()> {
+    fn advance(&self, lock: &RepoLock<'_>, index: &mut Index, goal: &Goal<'_>) -> Result<()> {
         let stamp = index.stamp()?;
-        let target = stamp_of(ledger, tip);
-        if stamp.as_ref() == Some(&target) {
+        if stamp.as_ref() == Some(&goal.stamp()) {
             return Ok(());
         }
         let old = stamp.as_ref().and_then(|stamp| Oid::from_str(&stamp.tree).ok());
-        let from = known.map(|known| known.base.map(|base| base.tree));
+        let from = goal.known.map(|known| known.base.map(|base| base.tree));
         let mut batch = match old {
-            None if from != Some(None) => return self.fill(lock, index, ledger, tip, unreadable),
+            None if from != Some(None) => return self.fill(lock, index, goal),
             _ => index.begin(lock)?,
         };
-        let applied = match known {
-            Some(known) if from == Some(old) => put_all(&mut batch, ledger, known.entries, unreadable),
-            _ => self.apply(&mut batch, ledger, old, tip.map(|tip| tip.tree), unreadable),
+        let applied = match goal.known {
+            Some(known) if from == Some(old) => put_all(&mut batch, goal, known.entries),
+            _ => self.apply(&mut batch, goal, old),
         };
         match applied {
-            Ok(()) if !batch.is_incomplete() => batch.commit(&target),
+            Ok(()) if !batch.is_incomplete() => {
+                note_drain(&batch, lock, goal)?;
+                batch.commit(&goal.stamp())
+            }
             // The old tree may be gone after a gc, and files that share an id need the whole picture.
             Ok(()) | Err(Error::Git { .. }) => {
                 batch.rollback()?;
-                self.fill(lock, index, ledger, tip, unreadable)
+                self.fill(lock, index, goal)
             }
             Err(error) => Err(error),
         }
     }
 
     /// Fills an index from nothing, in one transaction.
-    pub(super) fn fill(
-        &self,
-        lock: &RepoLock<'_>,
-        index: &mut Index,
-        ledger: &Ledger<'_>,
-        tip: Option<Tip>,
-        unreadable: Unreadable,
-    ) -> Result<()> {
+    pub(super) fn fill(&self, lock: &RepoLock<'_>, index: &mut Index, goal: &Goal<'_>) -> Result<()> {
         index.prepare_rebuild(lock)?;
         let mut batch = index.begin(lock)?;
         batch.clear()?;
-        self.apply(&mut batch, ledger, None, tip.map(|tip| tip.tree), unreadable)?;
-        batch.commit(&stamp_of(ledger, tip))
+        self.apply(&mut batch, goal, None)?;
+        note_drain(&batch, lock, goal)?;
+        batch.commit(&goal.stamp())
     }
 
     /// Applies the difference of two trees: events, records, and the records that only their events touched.
-    fn apply(
-        &self,
-        batch: &mut Batch<'_>,
-        ledger: &Ledger<'_>,
-        old: Option<Oid>,
-        new: Option<Oid>,
-        unreadable: Unreadable,
-    ) -> Result<()> {
+    fn apply(&self, batch: &mut Batch<'_>, goal: &Goal<'_>, old: Option<Oid>) -> Result<()> {
         let mut done = 0;
         let mut each = |change: Change| {
             done += 1;
             if done >= REPORT_FROM && done % REPORT_EVERY == 0 {
                 self.voice.progress("indexing", done, 0);
             }
-            apply_change(batch, ledger, &change, unreadable)
+            apply_change(batch, goal, &change)
         };
-        let result = ledger
-            .changes(old, new, &|name| name == "events", &mut each)
-            .and_then(|()| ledger.changes(old, new, &|name| name != "events", &mut each));
+        let result = goal
+            .ledger
+            .changes(old, goal.tree(), &|name| name == "events", &mut each)
+            .and_then(|()| goal.ledger.changes(old, goal.tree(), &|name| name != "events", &mut each));
         self.voice.progress("indexing", 0, 0);
         result?;
-        put_touched(batch, ledger, unreadable)
+        put_touched(batch, goal)
     }
 }
 
-fn stamp_of(ledger: &Ledger<'_>, tip: Option<Tip>) -> Stamp {
-    let text = |oid: Option<Oid>| oid.map(|oid| oid.to_string()).unwrap_or_default();
-    Stamp {
-        ref_name: ledger.name().to_owned(),
-        tip: text(tip.map(|tip| tip.commit)),
-        tree: text(tip.map(|tip| tip.tree)),
-    }
+/// Notes how long the lock was waited for and held, when a drain changed the ledger.
+fn note_drain(batch: &Batch<'_>, lock: &RepoLock<'_>, goal: &Goal<'_>) -> Result<()> {
+    let Some(known) = goal.known.filter(|known| !known.entries.is_empty()) else { return Ok(()) };
+    batch.note_drain(&Sample {
+        at: Time::now(),
+        verb: lock.verb().to_owned(),
+        waited: lock.waited(),
+        held: lock.held(),
+        records: known.entries.len().try_into().unwrap_or(u64::MAX),
+        oldest: known.entries.iter().filter_map(Entry::waited).max(),
+    })
 }
 
-fn apply_change(batch: &mut Batch<'_>, ledger: &Ledger<'_>, change: &Change, unreadable: Unreadable) -> Result<()> {
+fn apply_change(batch: &mut Batch<'_>, goal: &Goal<'_>, change: &Change) -> Result<()> {
     let Some(item) = change.new else { return batch.remove(&change.path) };
     if change.old.is_some() {
         batch.remove(&change.path)?;
     }
-    put_file(batch, ledger, &change.path, item, unreadable)
+    put_file(batch, goal, &change.path, item)
 }
 
-fn put_file(batch: &mut Batch<'_>, ledger: &Ledger<'_>, path: &str, item: Item, unreadable: Unreadable) -> Result<()> {
+fn put_file(batch: &mut Batch<'_>, goal: &Goal<'_>, path: &str, item: Item) -> Result<()> {
     let blob = item.oid.to_string();
-    let problem = match ledger.record_at(path, item) {
+    let problem = match goal.ledger.record_at(path, item) {
         Ok(record) => return batch.put(path, &blob, record),
         Err(error @ Error::Invalid { .. }) => error,
-        Err(error @ Error::Git { .. }) if unreadable == Unreadable::IsNoted => error,
+        Err(error @ Error::Git { .. }) if goal.unreadable == Unreadable::IsNoted => error,
         Err(error) => return Err(error),
     };
     let id = path.rsplit('/').next().and_then(Id::of_file_name);
     batch.put_misfit(path, id, &blob, &problem.to_string())
 }
 
-fn put_all(batch: &mut Batch<'_>, ledger: &Ledger<'_>, entries: &[Entry], unreadable: Unreadable) -> Result<()> {
+fn put_all(batch: &mut Batch<'_>, goal: &Goal<'_>, entries: &[Entry]) -> Result<()> {
     let (events, records): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.record.kind == Kind::Event);
     for entry in events.into_iter().chain(records) {
         batch.put(&entry.record.path(), &entry.blob().to_string(), entry.record.clone())?;
     }
-    put_touched(batch, ledger, unreadable)
+    put_touched(batch, goal)
 }
 
-fn put_touched(batch: &mut Batch<'_>, ledger: &Ledger<'_>, unreadable: Unreadable) -> Result<()> {
+fn put_touched(batch: &mut Batch<'_>, goal: &Goal<'_>) -> Result<()> {
     for (_, path, blob) in batch.touched()? {
         let oid = Oid::from_str(&blob).map_err(|source| Error::Git { doing: "read a blob id".into(), source })?;
-        match ledger.blob(oid) {
+        match goal.ledger.blob(oid) {
             Ok(text) => batch.put(&path, &blob, Record::parse(&text)?)?,
-            Err(Error::Git { .. }) if unreadable == Unreadable::IsNoted => {}
+            Err(Error::Git { .. }) if goal.unreadable == Unreadable::IsNoted => {}
             Err(error) => return Err(error),
         }
     }

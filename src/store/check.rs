@@ -3,7 +3,7 @@
 use git2::Oid;
 
 use super::Store;
-use super::catch_up::Unreadable;
+use super::catch_up::{Goal, Unreadable};
 use crate::error::Result;
 use crate::index::{Difference, Index, compare};
 use crate::ledger::Tip;
@@ -65,7 +65,8 @@ impl Store {
             let ledger = self.ledger();
             self.follow(lock, &ledger, self.healed_tip(lock, &ledger)?)?;
             let mut expected = Index::in_memory()?;
-            self.fill(lock, &mut expected, &ledger, ledger.tip()?, Unreadable::IsNoted)?;
+            let goal = Goal { ledger: &ledger, tip: ledger.tip()?, known: None, unreadable: Unreadable::IsNoted };
+            self.fill(lock, &mut expected, &goal)?;
             self.compare_index(lock, &expected, &mut report)?;
             let count = found + report.differences.len() + report.integrity.len();
             if fix && count > 0 {
@@ -86,7 +87,8 @@ impl Store {
         let then =
             tip.map(|tip| Tip { tree: tree.filter(|tree| ledger.is_readable(*tree)).unwrap_or(tip.tree), ..tip });
         let mut expected = Index::in_memory()?;
-        self.fill(lock, &mut expected, &ledger, then, Unreadable::IsNoted)?;
+        let goal = Goal { ledger: &ledger, tip: then, known: None, unreadable: Unreadable::IsNoted };
+        self.fill(lock, &mut expected, &goal)?;
         find_differences(lock, changed, &expected, report)
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use git2::Oid;
 
 use super::Store;
-use super::catch_up::{Known, Unreadable};
+use super::catch_up::{Goal, Known, Unreadable};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -147,7 +147,8 @@ impl Store {
             ledger.sync_ref(lock)?;
         }
         let known = Known { base, entries: &sorted.new };
-        if let Err(error) = self.catch_up(lock, ledger, Some(tip), Some(&known), Unreadable::Stops) {
+        let goal = Goal { ledger, tip: Some(tip), known: Some(&known), unreadable: Unreadable::Stops };
+        if let Err(error) = self.catch_up(lock, &goal) {
             self.say(&format!("the index is behind and the next command mends it: {error}"));
         }
         fault!("index-written");

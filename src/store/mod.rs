@@ -10,6 +10,8 @@
 //! * [`Store::harvest_head`] and [`Store::in_step`] are for hooks, which never wait long.
 //!
 //! [`Store::record`]: crate::store::Store::record
+//! [`Store::harvest_head`]: crate::store::Store::harvest_head
+//! [`Store::in_step`]: crate::store::Store::in_step
 //! [`Store::read`]: crate::store::Store::read
 
 mod catch_up;

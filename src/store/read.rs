@@ -5,7 +5,7 @@
 //! much is not visible yet.
 
 use super::Store;
-use super::catch_up::Unreadable;
+use super::catch_up::{Goal, Unreadable};
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::ledger::{Ledger, Tip};
@@ -108,10 +108,10 @@ impl Store {
 
     /// Brings the index up to date with a tip that may turn out to be torn.
     pub(super) fn follow(&self, lock: &RepoLock<'_>, ledger: &Ledger<'_>, tip: Option<Tip>) -> Result<()> {
-        match self.catch_up(lock, ledger, tip, None, Unreadable::Stops) {
+        match self.catch_up(lock, &Goal { ledger, tip, known: None, unreadable: Unreadable::Stops }) {
             Err(Error::Git { .. }) => {
                 self.mend(lock, ledger)?;
-                self.catch_up(lock, ledger, ledger.tip()?, None, Unreadable::IsNoted)
+                self.catch_up(lock, &Goal { ledger, tip: ledger.tip()?, known: None, unreadable: Unreadable::IsNoted })
             }
             done => done,
         }

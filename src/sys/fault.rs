@@ -3,6 +3,7 @@
 //! `ELF_FAULT=NAME` kills the process at the named point, `ELF_FAULT=NAME:N` at its N-th passage; `ELF_FAULT=NAME:stop` stops
 //! it there until it is continued. `ELF_FAULT_JOURNAL=FILE` appends one line for each file operation, from which a test
 //! rebuilds what a power cut would have left.
+//! `ELF_FAULT_FS=network` makes every directory look as if it were on a network file system.
 
 #[cfg(feature = "fault")]
 mod on {
@@ -30,6 +31,11 @@ mod on {
         }
     }
 
+    /// Tells whether directories are to look as if they were on a network file system.
+    pub fn is_network() -> bool {
+        std::env::var_os("ELF_FAULT_FS").is_some_and(|name| name == "network")
+    }
+
     /// Appends one operation; `content` is what an inode holds when it is flushed.
     pub fn journal(op: &str, ino: u64, paths: &[&std::path::Path], content: Option<&[u8]>) {
         let Ok(journal) = std::env::var("ELF_FAULT_JOURNAL") else { return };
@@ -51,7 +57,7 @@ mod on {
 }
 
 #[cfg(feature = "fault")]
-pub use on::{journal, point};
+pub use on::{is_network, journal, point};
 
 /// Does nothing: the journal exists in test builds only.
 #[cfg(not(feature = "fault"))]

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::fault::journal;
+use super::volume::FileSystem;
 
 /// Says how a set of files becomes durable on a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,19 +17,12 @@ pub enum Flush {
 }
 
 impl Flush {
-    /// Looks the file system of `dir` up by its magic number (statfs(2)).
+    /// Chooses by the file system of `dir`.
     pub fn of(dir: &Path) -> Self {
-        #[cfg(target_os = "linux")]
-        {
-            const EXT4: u64 = 0xEF53;
-            const XFS: u64 = 0x5846_5342;
-            let magic = rustix::fs::statfs(dir).map(|fs| u64::try_from(fs.f_type).unwrap_or(0));
-            if matches!(magic, Ok(EXT4 | XFS)) {
-                return Self::Batch;
-            }
+        match FileSystem::of(dir).name.as_str() {
+            "ext4" | "xfs" => Self::Batch,
+            _ => Self::Each,
         }
-        let _ = dir;
-        Self::Each
     }
 }
 

@@ -17,11 +17,13 @@
 mod fault;
 mod file;
 mod flush;
+mod volume;
 
 #[cfg(feature = "fault")]
 pub use fault::point;
 pub use file::{Prepared, append, create_dir, inode, links, prepare, process_is_alive, rename, unlink};
 pub use flush::{Flush, flush_all, sync_dir, sync_file};
+pub use volume::{FileSystem, Space};
 
 /// Marks a step of a protocol at which the tests kill the process; nothing in a release build.
 #[macro_export]
