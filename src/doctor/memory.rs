@@ -11,7 +11,7 @@ use super::{Finding, Level};
 use crate::error::{Error, Result};
 use crate::index::{Contention, Index};
 use crate::record::Time;
-use crate::store::Store;
+use crate::store::{HEALED, Store};
 use crate::sys::FileSystem;
 
 /// How far back waits are looked at.
@@ -28,14 +28,14 @@ pub(super) fn findings(store: &Store) -> Vec<Finding> {
             findings.push(Finding { next: "git elf check --fix".into(), ..Finding::failed("index", &error) });
         }
     }
-    findings.extend(healed(&store.dir().join("healed.log")));
+    findings.extend(healed(&store.dir().join(HEALED)));
     findings
 }
 
 /// Describes why a check could not be made. For a ledger that cannot be read it says where to find an earlier state.
 pub fn unchecked(store: &Store, error: &Error) -> Finding {
     let found = Finding::failed("check", error);
-    if !matches!(error, Error::Git { .. }) {
+    if store.ledger().tip().is_ok() {
         return found;
     }
     let name = &store.config().ledger_ref;

@@ -110,7 +110,7 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
 
 /// Suffixes of the files that belong to a database: itself, its write-ahead log and that log's shared memory, its rollback
 /// journal. They belong together: an old journal beside a new database would be rolled back into it.
-pub(super) const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+pub(super) const SUFFIXES: [&str; 5] = ["", "-wal", "-shm", "-journal", "-seal"];
 
 /// Opens an index for reading; `None` when there is none that this version can read.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Option<Connection>> {

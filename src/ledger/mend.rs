@@ -69,6 +69,10 @@ impl Ledger<'_> {
         if !edit.replace_torn(&refs::prepare_value(&self.scratch, best)?, || Ok(self.loose_value()? == loose))? {
             return Ok(None);
         }
+        // Nothing leads to them now, and a torn file stops git gc.
+        for oid in self.torn.take() {
+            crate::sys::unlink(&self.loose_path(oid)).doing(|| format!("remove the torn object {oid}"))?;
+        }
         Ok(Some(format!("{} was torn and was set back to {best}, the newest sound commit", self.name)))
     }
 
@@ -200,7 +204,10 @@ impl Ledger<'_> {
         let doing = || format!("read the object {oid}");
         match fs::read(self.loose_path(oid)) {
             // Readable, and yet no object.
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                self.torn.borrow_mut().push(oid);
+                return Ok(());
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).doing(doing),
         }

@@ -44,6 +44,8 @@ pub struct Ledger<'r> {
     flush: Flush,
     /// Objects whose loose file was found whole, or is none.
     checked: RefCell<HashSet<Oid>>,
+    /// Loose files that were found torn while a tip was mended.
+    torn: RefCell<Vec<Oid>>,
 }
 
 /// Where the ledger stands.
@@ -78,6 +80,7 @@ impl<'r> Ledger<'r> {
             scratch: repo.elf_dir().join("tmp"),
             flush: Flush::of(common),
             checked: RefCell::default(),
+            torn: RefCell::default(),
         }
     }
 

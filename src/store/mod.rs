@@ -30,6 +30,7 @@ use std::path::PathBuf;
 pub use check::Report;
 pub use drain::Drained;
 pub use erase::Erased;
+pub use heal::HEALED;
 pub use push::InStep;
 pub use write::{Receipt, State};
 
