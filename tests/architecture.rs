@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Low to high. Rooms on one line never import each other.
-const ORDER: [&[&str]; 12] = [
+const ORDER: [&[&str]; 13] = [
     &["error"],
     &["sys"],
     &["record"],
@@ -15,6 +15,7 @@ const ORDER: [&[&str]; 12] = [
     &["ledger", "index"],
     &["store"],
     &["install"],
+    &["torture"],
     &["cli"],
     &["main"],
 ];

@@ -15,4 +15,5 @@ mod first_use;
 mod hooks;
 mod install;
 mod support;
+mod torture;
 mod verbs;

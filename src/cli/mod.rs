@@ -19,6 +19,7 @@ mod record;
 mod search;
 mod show;
 mod stats;
+mod torture;
 mod uninstall;
 
 use std::io;
@@ -68,6 +69,8 @@ enum Verb {
     Completions(completions::Args),
     #[command(hide = true)]
     Manual(manual::Args),
+    #[command(hide = true)]
+    Torture(torture::Args),
 }
 
 /// What every verb is given.
@@ -87,6 +90,8 @@ enum Done {
     Problems,
     /// Part of the input was invalid: exit 2.
     Rejected,
+    /// A signal ended it early: exit 130, as of a shell.
+    Interrupted,
 }
 
 type Outcome = anyhow::Result<Done>;
@@ -108,6 +113,7 @@ pub fn main() -> ExitCode {
         Ok(Done::Well) => ExitCode::SUCCESS,
         Ok(Done::Problems) => ExitCode::from(3),
         Ok(Done::Rejected) => ExitCode::from(2),
+        Ok(Done::Interrupted) => ExitCode::from(130),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // What was printed before the error is data that the reader may use.
@@ -142,6 +148,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Hook(args)) => args.run(context),
         Some(Verb::Completions(args)) => args.run(context),
         Some(Verb::Manual(args)) => args.run(context),
+        Some(Verb::Torture(args)) => args.run(context),
     }
 }
 

@@ -32,6 +32,36 @@ impl Flush {
     }
 }
 
+/// Names the file system of `dir`, or gives its magic number in hexadecimal; `None` where statfs(2) does not say.
+pub fn file_system(dir: &Path) -> Option<String> {
+    #[cfg(target_os = "linux")]
+    {
+        // linux/magic.h, and the sources of the last two.
+        const NAMES: [(u64, &str); 11] = [
+            (0xEF53, "ext4"),
+            (0x5846_5342, "xfs"),
+            (0x9123_683E, "btrfs"),
+            (0x0102_1994, "tmpfs"),
+            (0x794C_7630, "overlay"),
+            (0xF2F5_2010, "f2fs"),
+            (0x6969, "nfs"),
+            (0xFF53_4D42, "cifs"),
+            (0x6573_5546, "fuse"),
+            (0x2FC1_2FC1, "zfs"),
+            (0xCA45_1A4E, "bcachefs"),
+        ];
+        // The field is signed on some machines, and a magic number has 32 bits.
+        let magic = rustix::fs::statfs(dir).ok().and_then(|fs| u64::try_from(fs.f_type).ok())? & 0xFFFF_FFFF;
+        let name = NAMES.iter().find(|(known, _)| *known == magic).map(|(_, name)| (*name).to_owned());
+        Some(name.unwrap_or_else(|| format!("{magic:#x}")))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = dir;
+        None
+    }
+}
+
 /// Makes all `files` durable, or says that at least one is not.
 ///
 /// # Errors

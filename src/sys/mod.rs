@@ -21,7 +21,7 @@ mod flush;
 #[cfg(feature = "fault")]
 pub use fault::point;
 pub use file::{Prepared, append, create_dir, inode, links, prepare, process_is_alive, unlink};
-pub use flush::{Flush, flush_all, sync_dir, sync_file};
+pub use flush::{Flush, file_system, flush_all, sync_dir, sync_file};
 
 /// Marks a step of a protocol at which the tests kill the process; nothing in a release build.
 #[macro_export]
