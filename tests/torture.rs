@@ -141,6 +141,29 @@ fn a_program_that_loses_records_is_found_out() {
 }
 
 #[test]
+fn a_reader_without_an_index_waits_for_one_and_not_for_the_lock() {
+    let sandbox = Sandbox::new();
+    let id = sandbox.record("There before the reader");
+    let move_index = |from: &str, to: &str| {
+        for suffix in ["-wal", "-shm", ""] {
+            let path = |name: &str| sandbox.elf_dir().join(format!("{name}{suffix}"));
+            if path(from).exists() {
+                fs::rename(path(from), path(to)).unwrap();
+            }
+        }
+    };
+    move_index("index.db", "away.db");
+    let mut file = git_elf::lock::LockFile::open(&sandbox.elf_dir()).unwrap();
+    let lock = file.try_lock("test").unwrap().expect("nobody else is here");
+    let reader = sandbox.elf_command(["list", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(600));
+    move_index("away.db", "index.db");
+    let ran = Ran::of(reader.wait_with_output().unwrap()).ok();
+    assert!(ran.out.contains(&id), "{ran:?}");
+    drop(lock);
+}
+
+#[test]
 fn it_asks_for_sensible_numbers_and_stays_out_of_the_help() {
     let sandbox = Sandbox::new();
     sandbox.elf(["torture", "--writers", "0"]).exits(2);

@@ -2,13 +2,27 @@
 //!
 //! A reader takes no lock and waits for nobody. It compares the index with the ref and looks whether the spool is empty. When
 //! either is behind it tries the lock once and catches up; when the lock is taken it answers from what is there and says how
-//! much is not visible yet.
+//! much is not visible yet. Only where there is no index at all it waits, for an index and not for the lock.
 
-use super::Store;
+use super::{Spoken, Store};
 use crate::error::{Error, Result};
 use crate::index::Index;
-use crate::lock::LockFile;
+use crate::lock::{LockFile, Outcome, Waiter};
 use crate::record::{Id, Record};
+
+/// Waits for an index that was filled, whoever fills it: among many writers a reader may not get the lock in time.
+struct Appearing<'a>(Spoken<'a>);
+
+impl Waiter for Appearing<'_> {
+    fn unneeded(&mut self) -> bool {
+        let index = Index::read(self.0.0.repo.elf_dir()).ok().flatten();
+        index.is_some_and(|index| matches!(index.stamp(), Ok(Some(_))))
+    }
+
+    fn waiting(&mut self, holder: &str) {
+        self.0.waiting(holder);
+    }
+}
 
 impl Store {
     /// Answers a question from an index that is as current as can be had without waiting.
@@ -60,11 +74,29 @@ impl Store {
                     self.say_behind(pending);
                 }
             }
-            Ok(None) | Err(_) => self.locked("index", |lock| self.refresh(lock))?,
+            Ok(None) | Err(_) => self.obtain_index()?,
         }
         Index::read(self.repo.elf_dir())?.ok_or_else(|| Error::Problems {
             what: "the index cannot be read right after it was written: git elf check".into(),
         })
+    }
+
+    /// Waits until there is an index: made here under the lock, or by somebody else meanwhile.
+    fn obtain_index(&self) -> Result<()> {
+        self.repo.create_elf_dir()?;
+        let mut file = LockFile::open(self.repo.elf_dir())?;
+        let patience = self.config.lock_timeout;
+        match file.hold("index", patience, &mut Appearing(Spoken(self)), |lock| self.refresh(lock))? {
+            Outcome::Done(()) => Ok(()),
+            Outcome::Unneeded => {
+                match self.spool.len() {
+                    0 => {}
+                    pending => self.say_behind(pending),
+                }
+                Ok(())
+            }
+            Outcome::Busy => Err(file.taken(patience)),
+        }
     }
 
     pub(super) fn is_current(&self, index: &Index, tip: &str) -> bool {
