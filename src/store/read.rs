@@ -142,29 +142,23 @@ impl Store {
     /// [`Error::Invalid`] when it is no id, [`Error::NotFound`] and [`Error::Ambiguous`].
     pub fn resolve(&self, typed: &str) -> Result<Id> {
         let prefix = Id::normalise(typed)?;
+        let waiting = self.waiting_ids(&prefix);
         let found = self.read(|index| index.ids_with_prefix(&prefix))?;
-        self.only_one(typed, &prefix, found)
+        only_one(typed, waiting, found)
     }
 
     /// As [`Store::resolve`], from what can be read at once: for hooks.
     pub(super) fn resolve_at_once(&self, typed: &str) -> Result<Id> {
         let prefix = Id::normalise(typed)?;
+        let waiting = self.waiting_ids(&prefix);
         let found = self.read_at_once(|index| index.ids_with_prefix(&prefix))?;
-        self.only_one(typed, &prefix, found)
+        only_one(typed, waiting, found)
     }
 
-    fn only_one(&self, typed: &str, prefix: &str, mut found: Vec<Id>) -> Result<Id> {
-        found.extend(self.spool.find(prefix).iter().map(|record| record.id));
-        found.sort_unstable();
-        found.dedup();
-        match found[..] {
-            [id] => Ok(id),
-            [] => Err(Error::NotFound { id: typed.to_owned() }),
-            _ => Err(Error::Ambiguous {
-                prefix: typed.to_owned(),
-                candidates: found.iter().map(ToString::to_string).collect(),
-            }),
-        }
+    /// Finds waiting ids. Whoever wants to know whether an id exists asks the spool before the index: a drain fills the index
+    /// before it empties the spool, so in the other order a record that is drained in between would be in neither.
+    fn waiting_ids(&self, prefix: &str) -> Vec<Id> {
+        self.spool.find(prefix).iter().map(|record| record.id).collect()
     }
 
     /// Reads a record as it was written, from the ledger or from the spool.
@@ -172,11 +166,29 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], or when the object cannot be read.
     pub fn written(&self, id: Id) -> Result<Record> {
+        // Before the index, as in `waiting_ids`.
+        if let Some(waiting) = self.spool.find(id.as_str()).pop() {
+            return Ok(waiting);
+        }
         if let Some((_, blob)) = self.read(|index| index.file_of(id))? {
             let oid =
                 git2::Oid::from_str(&blob).map_err(|source| Error::Git { doing: "read a blob id".into(), source })?;
             return Record::parse(&self.ledger().blob(oid)?);
         }
-        self.spool.find(id.as_str()).pop().ok_or_else(|| Error::NotFound { id: id.to_string() })
+        Err(Error::NotFound { id: id.to_string() })
+    }
+}
+
+fn only_one(typed: &str, mut waiting: Vec<Id>, found: Vec<Id>) -> Result<Id> {
+    waiting.extend(found);
+    waiting.sort_unstable();
+    waiting.dedup();
+    match waiting[..] {
+        [id] => Ok(id),
+        [] => Err(Error::NotFound { id: typed.to_owned() }),
+        _ => Err(Error::Ambiguous {
+            prefix: typed.to_owned(),
+            candidates: waiting.iter().map(ToString::to_string).collect(),
+        }),
     }
 }
