@@ -56,7 +56,7 @@ pub(super) fn examine(plan: &Plan, site: &Site, tally: &Tally, elapsed: Duration
         p99: percentile(&latencies, 99),
         check_findings,
         fsck_findings,
-        complaints: tally.complaints.clone(),
+        complaints: tally.complaints.iter().map(ToString::to_string).collect(),
         kept: None,
     })
 }

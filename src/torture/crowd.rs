@@ -23,8 +23,8 @@ const HUNG_AFTER: Duration = Duration::from_secs(60);
 const BATCH: u64 = 5;
 /// Records that a reader asks for.
 const PAGE: &str = "50";
-/// Complaints that are kept of each kind.
-const SAMPLES: usize = 5;
+/// Complaints of one kind that are kept.
+const SAMPLES: usize = 2;
 
 /// A record of which a process said that it is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +53,30 @@ pub(super) struct Tally {
     /// Times of the `record` processes that acknowledged.
     pub latencies: Vec<Duration>,
     /// What the first processes said that failed.
-    pub complaints: Vec<String>,
+    pub complaints: Vec<Complaint>,
+}
+
+/// What a process said that failed.
+#[derive(Clone, Debug)]
+pub(super) struct Complaint {
+    what: String,
+    end: End,
+    said: String,
+}
+
+impl std::fmt::Display for Complaint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ended with {:?}: {}", self.what, self.end, self.said.replace('\n', " | "))
+    }
 }
 
 impl Tally {
     fn add(&mut self, other: Self) {
         self.acknowledged.extend(other.acknowledged);
         self.latencies.extend(other.latencies);
-        self.complaints.extend(other.complaints);
+        for complaint in other.complaints {
+            self.keep(complaint);
+        }
         for (sum, count) in [
             (&mut self.committed, other.committed),
             (&mut self.queued, other.queued),
@@ -79,8 +95,13 @@ impl Tally {
     }
 
     fn complain(&mut self, what: &str, ended: &Ended) {
-        if self.complaints.len() < SAMPLES {
-            self.complaints.push(format!("{what}: {:?}: {}", ended.end, ended.err));
+        self.keep(Complaint { what: what.to_owned(), end: ended.end, said: ended.err.clone() });
+    }
+
+    fn keep(&mut self, complaint: Complaint) {
+        let same = |other: &&Complaint| other.what == complaint.what && other.end == complaint.end;
+        if self.complaints.iter().filter(same).count() < SAMPLES {
+            self.complaints.push(complaint);
         }
     }
 }
@@ -172,6 +193,18 @@ impl<'a> Crowd<'a> {
         let mut command = self.site.command(&self.plan.program, self.site.worktree(number));
         command.args(args);
         command
+    }
+
+    /// Runs git in the main worktree, once more when a signal that was meant for us has ended it.
+    fn git(&self, slot: &Slot, args: &[&str]) -> Result<Ended> {
+        loop {
+            let mut git = self.site.command("git", self.site.main());
+            git.args(args);
+            let ended = self.start(slot, git, None)?;
+            if ended.end != End::Interrupted {
+                return Ok(ended);
+            }
+        }
     }
 
     /// Runs a process; one that cannot even be started ends the whole run.
@@ -266,7 +299,7 @@ impl<'a> Crowd<'a> {
     /// Counts how a writer ended; tells whether what it printed is worth a look.
     fn has_ended(tally: &mut Tally, what: &str, ended: &Ended) -> bool {
         match ended.end {
-            End::Exit(0) => return true,
+            End::Exit(0) | End::Interrupted => return true,
             End::Killed => {
                 tally.killed += 1;
                 return true;
@@ -289,6 +322,9 @@ impl<'a> Crowd<'a> {
         while !self.is_over() {
             for args in questions {
                 let ended = self.start(slot, self.elf(number, args), None)?;
+                if ended.end == End::Interrupted {
+                    continue;
+                }
                 tally.reads += 1;
                 let valid = || ended.out.lines().all(|line| matches!(serde_json::from_str(line), Ok(Json::Object(_))));
                 if ended.end != End::Exit(0) || !valid() {
@@ -314,9 +350,7 @@ impl<'a> Crowd<'a> {
             let message = format!("note {n}");
             let mut done = true;
             for args in [&["add", USER_DIR][..], &["commit", "-q", "-m", &message]] {
-                let mut git = self.site.command("git", self.site.main());
-                git.args(args);
-                let ended = self.start(slot, git, None)?;
+                let ended = self.git(slot, args)?;
                 done = ended.end == End::Exit(0);
                 if !done {
                     tally.complain(&format!("git {}", args[0]), &ended);
@@ -336,9 +370,7 @@ impl<'a> Crowd<'a> {
             if self.is_over() {
                 break;
             }
-            let mut git = self.site.command("git", self.site.main());
-            git.args(args);
-            let ended = self.start(slot, git, None)?;
+            let ended = self.git(slot, args)?;
             tally.maintenance += 1;
             if ended.end != End::Exit(0) {
                 tally.maintenance_failed += 1;

@@ -7,8 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// SIGKILL.
-const KILLED: i32 = 9;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGTERM};
 
 /// A place for a process. The handle is shared and not the process id, so that what is killed is never another process
 /// that got the same id.
@@ -29,6 +28,8 @@ struct Running {
 pub(super) enum End {
     Exit(i32),
     Killed,
+    /// By a signal that was meant for us: between fork(2) and setpgid(2) a process still belongs to our group.
+    Interrupted,
     /// It ran for too long and was killed therefore.
     Hung,
 }
@@ -79,8 +80,9 @@ impl Slot {
         let took = since.elapsed();
         drop(running);
         let end = match status.signal() {
-            Some(KILLED) if hung => End::Hung,
-            Some(KILLED) => End::Killed,
+            Some(SIGKILL) if hung => End::Hung,
+            Some(SIGKILL) => End::Killed,
+            Some(SIGHUP | SIGINT | SIGTERM) => End::Interrupted,
             signal => End::Exit(status.code().unwrap_or(128 + signal.unwrap_or(0))),
         };
         let err = if end == End::Exit(0) { String::new() } else { self.log_from(said) };
