@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
@@ -19,6 +19,8 @@ pub(super) const MARK: &str = "torture ";
 pub(super) const USER_DIR: &str = "user/";
 /// Longer than any process may take: the lock's deadline is 10 s.
 const HUNG_AFTER: Duration = Duration::from_secs(60);
+/// How often garbage is collected.
+const GC_EVERY: Duration = Duration::from_secs(2);
 /// Records of one import.
 const BATCH: u64 = 5;
 /// Records that a reader asks for.
@@ -165,7 +167,7 @@ impl<'a> Crowd<'a> {
                 loops.push(scope.spawn(move || self.read(number, slot)));
             }
             loops.push(scope.spawn(|| self.commit(user)));
-            loops.push(scope.spawn(|| self.maintain(maintenance)));
+            loops.push(scope.spawn(|| self.pack_refs(maintenance)));
             scope.spawn(|| self.watch(&ended));
             if self.plan.kill {
                 scope.spawn(|| self.kill());
@@ -336,9 +338,13 @@ impl<'a> Crowd<'a> {
         Ok(tally)
     }
 
-    /// Commits as a user does, with plain git in the main worktree.
+    /// Commits as a user does, with plain git in the main worktree, and collects garbage now and then.
+    ///
+    /// Not at the same time: `git gc` removes object directories that have become empty, and a `git add` that is about to
+    /// write there fails, whatever we do.
     fn commit(&self, slot: &Slot) -> Result<Tally> {
         let mut tally = Tally::default();
+        let mut collected = Instant::now();
         let dir = self.site.main().join(USER_DIR);
         sys::create_dir(&dir).doing(|| format!("create {}", dir.display()))?;
         for n in 0_u64.. {
@@ -358,26 +364,34 @@ impl<'a> Crowd<'a> {
                 }
             }
             *(if done { &mut tally.user_commits } else { &mut tally.user_commits_failed }) += 1;
+            if collected.elapsed() > GC_EVERY {
+                self.maintain(&mut tally, slot, &["gc", "-q"])?;
+                collected = Instant::now();
+            }
         }
         Ok(tally)
     }
 
-    /// Packs refs and collects garbage now and then, as `git gc --auto` does.
-    fn maintain(&self, slot: &Slot) -> Result<Tally> {
+    /// Packs refs now and then.
+    fn pack_refs(&self, slot: &Slot) -> Result<Tally> {
         let mut tally = Tally::default();
-        for args in [&["pack-refs", "--all"][..], &["pack-refs", "--all"], &["gc", "-q"]].into_iter().cycle() {
+        loop {
             self.pause(Duration::from_millis(fastrand::u64(300..1500)));
             if self.is_over() {
-                break;
+                return Ok(tally);
             }
-            let ended = self.git(slot, args)?;
-            tally.maintenance += 1;
-            if ended.end != End::Exit(0) {
-                tally.maintenance_failed += 1;
-                tally.complain(&format!("git {}", args[0]), &ended);
-            }
+            self.maintain(&mut tally, slot, &["pack-refs", "--all"])?;
         }
-        Ok(tally)
+    }
+
+    fn maintain(&self, tally: &mut Tally, slot: &Slot, args: &[&str]) -> Result<()> {
+        let ended = self.git(slot, args)?;
+        tally.maintenance += 1;
+        if ended.end != End::Exit(0) {
+            tally.maintenance_failed += 1;
+            tally.complain(&format!("git {}", args[0]), &ended);
+        }
+        Ok(())
     }
 
     fn pause(&self, time: Duration) {
