@@ -28,3 +28,5 @@ pub mod spool;
 pub mod store;
 /// Durable writes, temporary files, flushing; the only `unsafe`.
 pub mod sys;
+/// A stress test in a repository that is thrown away: a crowd of processes, and what plain git finds afterwards.
+pub mod torture;

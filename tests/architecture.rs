@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Low to high. Rooms on one line never import each other.
-const ORDER: [&[&str]; 13] = [
+const ORDER: [&[&str]; 14] = [
     &["error"],
     &["sys"],
     &["record"],
@@ -16,6 +16,7 @@ const ORDER: [&[&str]; 13] = [
     &["store"],
     &["install"],
     &["doctor"],
+    &["torture"],
     &["cli"],
     &["main"],
 ];

@@ -21,4 +21,5 @@ mod install;
 mod power_cut;
 mod support;
 mod titles;
+mod torture;
 mod verbs;

@@ -20,6 +20,7 @@ mod record;
 mod search;
 mod show;
 mod stats;
+mod torture;
 mod uninstall;
 
 use std::io;
@@ -70,6 +71,8 @@ enum Verb {
     Completions(completions::Args),
     #[command(hide = true)]
     Manual(manual::Args),
+    #[command(hide = true)]
+    Torture(torture::Args),
 }
 
 /// What every verb is given.
@@ -89,6 +92,8 @@ enum Done {
     Problems,
     /// Part of the input was invalid: exit 2.
     Rejected,
+    /// A signal ended it early: exit 130, as of a shell.
+    Interrupted,
 }
 
 type Outcome = anyhow::Result<Done>;
@@ -110,6 +115,7 @@ pub fn main() -> ExitCode {
         Ok(Done::Well) => ExitCode::SUCCESS,
         Ok(Done::Problems) => ExitCode::from(3),
         Ok(Done::Rejected) => ExitCode::from(2),
+        Ok(Done::Interrupted) => ExitCode::from(130),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // What was printed before the error is data that the reader may use.
@@ -145,6 +151,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Hook(args)) => args.run(context),
         Some(Verb::Completions(args)) => args.run(context),
         Some(Verb::Manual(args)) => args.run(context),
+        Some(Verb::Torture(args)) => args.run(context),
     }
 }
 

@@ -62,16 +62,19 @@ impl Args {
 
 /// Finds a record with its state, wherever it is; an event is shown as it was written.
 pub fn find(store: &Store, id: Id) -> Result<(Row, Vec<Record>)> {
+    // Before the index is read: a drain fills the index before it empties the spool.
+    let waiting = store.spool().find(id.as_str()).pop();
     let mut found = store.read(|index| Ok((index.get(id)?, index.events_of(id)?)))?;
     found.1.sort_by_key(|event| (event.created, event.id));
     if let (Some(row), events) = found {
         return Ok((row, events));
     }
-    let written = store.written(id)?;
+    let waits = waiting.is_some();
+    let written = waiting.map_or_else(|| store.written(id), Ok)?;
     if written.kind == Kind::Event {
         return Ok((Row(written.to_json()), found.1));
     }
-    if !store.spool().find(id.as_str()).is_empty() {
+    if waits {
         return Ok((Row(fold(written, &found.1).to_json()), found.1));
     }
     Err(Error::NotFound { id: id.to_string() })

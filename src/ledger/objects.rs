@@ -24,6 +24,8 @@ pub(super) const BLOB_MODE: i32 = 0o100_644;
 const TREE_MODE: i32 = 0o040_000;
 /// git's mode of objects: nobody rewrites them.
 const OBJECT_MODE: u32 = 0o444;
+/// How often an object is renamed to a directory that somebody else removes.
+const PLACE_ATTEMPTS: u32 = 100;
 
 /// A commit and everything new that it needs.
 pub(super) struct Batch {
@@ -135,6 +137,26 @@ struct Ready {
     target: PathBuf,
 }
 
+impl Ready {
+    /// Renames the file into place. `git gc` may remove a directory at any time that is empty, so it is created again then.
+    fn place(&mut self) -> io::Result<()> {
+        let dir = self.target.parent().expect("objects have a directory");
+        let mut attempt = 1;
+        loop {
+            match sys::create_dir(dir).and_then(|()| self.file.rename_to(&self.target)) {
+                // The second is what creating says of a directory that was there and then was not.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+                        && attempt < PLACE_ATTEMPTS =>
+                {
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
 impl Place {
     pub fn new(git: &Repository, scratch: &Path) -> Result<Self> {
         let objects = git.commondir().join("objects");
@@ -158,8 +180,7 @@ impl Place {
         sys::flush_all(&files, flush).doing(|| "make objects durable".into())?;
         fault!("objects-flushed");
         for object in &mut ready {
-            sys::create_dir(object.target.parent().expect("objects have a directory")).doing(doing)?;
-            object.file.rename_to(&object.target).doing(doing)?;
+            object.place().doing(doing)?;
             fault!("object-renamed");
         }
         // Empty by now; without a pack there is none.
@@ -184,8 +205,15 @@ impl Place {
             let target = self.loose_path(*oid);
             let object = odb.read(*oid).doing(doing)?;
             if is_sound(&target, *kind, object.data()) {
-                existing.push(File::open(&target).doing(doing)?);
-                continue;
+                match File::open(&target) {
+                    Ok(file) => {
+                        existing.push(file);
+                        continue;
+                    }
+                    // `git gc` has put it into a pack meanwhile; one more copy does no harm.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error).doing(doing),
+                }
             }
             ready.push(Ready { file: self.prepare(*kind, object.data())?, target });
         }
@@ -274,4 +302,33 @@ fn loose_bytes(kind: ObjectType, data: &[u8]) -> io::Result<Vec<u8>> {
     write!(zlib, "{kind} {}\0", data.len())?;
     zlib.write_all(data)?;
     zlib.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn an_object_gets_into_place_while_gc_removes_empty_directories() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("ab");
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let _ = fs::remove_dir(&dir);
+                }
+            });
+            let failed = (0..2_000).find_map(|i| {
+                let file = sys::prepare(root.path(), "object-", b"x", OBJECT_MODE).unwrap();
+                let target = dir.join(i.to_string());
+                let placed = Ready { file, target: target.clone() }.place().and_then(|()| fs::remove_file(&target));
+                placed.err().map(|error| (i, error))
+            });
+            over.store(true, Ordering::Relaxed);
+            assert!(failed.is_none(), "{failed:?}");
+        });
+    }
 }

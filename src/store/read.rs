@@ -2,15 +2,29 @@
 //!
 //! A reader takes no lock and waits for nobody. It compares the index with the ref and looks whether the spool is empty. When
 //! either is behind it tries the lock once and catches up; when the lock is taken it answers from what is there and says how
-//! much is not visible yet.
+//! much is not visible yet. Only where there is no index at all it waits, for an index and not for the lock.
 
-use super::Store;
 use super::catch_up::{Goal, Unreadable};
+use super::{Spoken, Store};
 use crate::error::{Error, Result};
 use crate::index::Index;
 use crate::ledger::{Ledger, Tip};
-use crate::lock::{LockFile, RepoLock};
+use crate::lock::{LockFile, Outcome, RepoLock, Waiter};
 use crate::record::{Id, Record};
+
+/// Waits for an index that was filled, whoever fills it: among many writers a reader may not get the lock in time.
+struct Appearing<'a>(Spoken<'a>);
+
+impl Waiter for Appearing<'_> {
+    fn unneeded(&mut self) -> bool {
+        let index = Index::read(self.0.0.repo.elf_dir()).ok().flatten();
+        index.is_some_and(|index| matches!(index.stamp(), Ok(Some(_))))
+    }
+
+    fn waiting(&mut self, holder: &str) {
+        self.0.waiting(holder);
+    }
+}
 
 impl Store {
     /// Answers a question from an index that is as current as can be had without waiting.
@@ -69,11 +83,29 @@ impl Store {
                     self.say_behind(pending);
                 }
             }
-            Ok(None) | Err(_) => self.locked("index", |lock| self.refresh(lock))?,
+            Ok(None) | Err(_) => self.obtain_index()?,
         }
         Index::read(self.repo.elf_dir())?.ok_or_else(|| Error::Problems {
             what: "the index cannot be read right after it was written: git elf check".into(),
         })
+    }
+
+    /// Waits until there is an index: made here under the lock, or by somebody else meanwhile.
+    fn obtain_index(&self) -> Result<()> {
+        self.repo.create_elf_dir()?;
+        let mut file = LockFile::open(self.repo.elf_dir())?;
+        let patience = self.config.lock_timeout;
+        match file.hold("index", patience, &mut Appearing(Spoken(self)), |lock| self.refresh(lock))? {
+            Outcome::Done(()) => Ok(()),
+            Outcome::Unneeded => {
+                match self.spool.len() {
+                    0 => {}
+                    pending => self.say_behind(pending),
+                }
+                Ok(())
+            }
+            Outcome::Busy => Err(file.taken(patience)),
+        }
     }
 
     pub(super) fn is_current(&self, index: &Index, tip: &str) -> bool {
@@ -131,29 +163,23 @@ impl Store {
     /// [`Error::Invalid`] when it is no id, [`Error::NotFound`] and [`Error::Ambiguous`].
     pub fn resolve(&self, typed: &str) -> Result<Id> {
         let prefix = Id::normalise(typed)?;
+        let waiting = self.waiting_ids(&prefix);
         let found = self.read(|index| index.ids_with_prefix(&prefix))?;
-        self.only_one(typed, &prefix, found)
+        only_one(typed, waiting, found)
     }
 
     /// As [`Store::resolve`], from what can be read at once: for hooks.
     pub(super) fn resolve_at_once(&self, typed: &str) -> Result<Id> {
         let prefix = Id::normalise(typed)?;
+        let waiting = self.waiting_ids(&prefix);
         let found = self.read_at_once(|index| index.ids_with_prefix(&prefix))?;
-        self.only_one(typed, &prefix, found)
+        only_one(typed, waiting, found)
     }
 
-    fn only_one(&self, typed: &str, prefix: &str, mut found: Vec<Id>) -> Result<Id> {
-        found.extend(self.spool.find(prefix).iter().map(|record| record.id));
-        found.sort_unstable();
-        found.dedup();
-        match found[..] {
-            [id] => Ok(id),
-            [] => Err(Error::NotFound { id: typed.to_owned() }),
-            _ => Err(Error::Ambiguous {
-                prefix: typed.to_owned(),
-                candidates: found.iter().map(ToString::to_string).collect(),
-            }),
-        }
+    /// Finds waiting ids. Whoever wants to know whether an id exists asks the spool before the index: a drain fills the index
+    /// before it empties the spool, so in the other order a record that is drained in between would be in neither.
+    fn waiting_ids(&self, prefix: &str) -> Vec<Id> {
+        self.spool.find(prefix).iter().map(|record| record.id).collect()
     }
 
     /// Reads a record as it was written, from the ledger or from the spool.
@@ -161,11 +187,29 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], or when the object cannot be read.
     pub fn written(&self, id: Id) -> Result<Record> {
+        // Before the index, as in `waiting_ids`.
+        if let Some(waiting) = self.spool.find(id.as_str()).pop() {
+            return Ok(waiting);
+        }
         if let Some((_, blob)) = self.read(|index| index.file_of(id))? {
             let oid =
                 git2::Oid::from_str(&blob).map_err(|source| Error::Git { doing: "read a blob id".into(), source })?;
             return Record::parse(&self.ledger().blob(oid)?);
         }
-        self.spool.find(id.as_str()).pop().ok_or_else(|| Error::NotFound { id: id.to_string() })
+        Err(Error::NotFound { id: id.to_string() })
+    }
+}
+
+fn only_one(typed: &str, mut waiting: Vec<Id>, found: Vec<Id>) -> Result<Id> {
+    waiting.extend(found);
+    waiting.sort_unstable();
+    waiting.dedup();
+    match waiting[..] {
+        [id] => Ok(id),
+        [] => Err(Error::NotFound { id: typed.to_owned() }),
+        _ => Err(Error::Ambiguous {
+            prefix: typed.to_owned(),
+            candidates: waiting.iter().map(ToString::to_string).collect(),
+        }),
     }
 }
