@@ -12,6 +12,9 @@ mod hook;
 mod import;
 mod init;
 mod list;
+mod lock;
+#[cfg(any())]
+mod locks;
 mod log;
 mod manual;
 mod output;
@@ -56,6 +59,8 @@ enum Verb {
     Retract(event::RetractArgs),
     Init(init::Args),
     Check(check::Args),
+    #[cfg(any())]
+    Locks(locks::Args),
     Stats(stats::Args),
     Import(import::Args),
     Export(export::Args),
@@ -64,6 +69,8 @@ enum Verb {
     Help(help::Args),
     #[command(hide = true)]
     Hook(hook::Args),
+    #[command(hide = true)]
+    Lock(lock::Args),
     #[command(hide = true)]
     Completions(completions::Args),
     #[command(hide = true)]
@@ -87,6 +94,10 @@ enum Done {
     Problems,
     /// Part of the input was invalid: exit 2.
     Rejected,
+    /// Some of what was asked for was refused, and it was said: exit 1.
+    Refused,
+    /// A command was run and this is its status.
+    Status(u8),
 }
 
 type Outcome = anyhow::Result<Done>;
@@ -108,6 +119,8 @@ pub fn main() -> ExitCode {
         Ok(Done::Well) => ExitCode::SUCCESS,
         Ok(Done::Problems) => ExitCode::from(3),
         Ok(Done::Rejected) => ExitCode::from(2),
+        Ok(Done::Refused) => ExitCode::from(1),
+        Ok(Done::Status(status)) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // What was printed before the error is data that the reader may use.
@@ -135,11 +148,14 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Retract(args)) => args.run(context),
         Some(Verb::Init(args)) => args.run(context),
         Some(Verb::Check(args)) => args.run(context),
+        #[cfg(any())]
+        Some(Verb::Locks(args)) => args.run(context),
         Some(Verb::Stats(args)) => args.run(context),
         Some(Verb::Import(args)) => args.run(context),
         Some(Verb::Export(args)) => args.run(context),
         Some(Verb::Uninstall(args)) => args.run(context),
         Some(Verb::Hook(args)) => args.run(context),
+        Some(Verb::Lock(args)) => args.run(context),
         Some(Verb::Completions(args)) => args.run(context),
         Some(Verb::Manual(args)) => args.run(context),
     }
