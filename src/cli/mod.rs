@@ -13,7 +13,6 @@ mod import;
 mod init;
 mod list;
 mod lock;
-#[cfg(any())]
 mod locks;
 mod log;
 mod manual;
@@ -59,7 +58,6 @@ enum Verb {
     Retract(event::RetractArgs),
     Init(init::Args),
     Check(check::Args),
-    #[cfg(any())]
     Locks(locks::Args),
     Stats(stats::Args),
     Import(import::Args),
@@ -148,7 +146,6 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Retract(args)) => args.run(context),
         Some(Verb::Init(args)) => args.run(context),
         Some(Verb::Check(args)) => args.run(context),
-        #[cfg(any())]
         Some(Verb::Locks(args)) => args.run(context),
         Some(Verb::Stats(args)) => args.run(context),
         Some(Verb::Import(args)) => args.run(context),

@@ -52,10 +52,10 @@ pub(super) fn open(dir: &Path, rung: usize) -> Result<RwLock<File>> {
 
 /// Makes a token that nobody had before.
 pub(super) fn new_token() -> Result<String> {
-    let mut bits = [0; 10];
+    let mut bits = [0; 16];
     getrandom::fill(&mut bits)
         .map_err(|error| Error::Io { doing: "get random bits".into(), source: io::Error::other(error.to_string()) })?;
-    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(u128::from_le_bytes(bits).to_string())
 }
 
 /// Reads the tokens that this process was given, and keeps those that stand in the texts of `dir` without a gap.

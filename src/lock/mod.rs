@@ -67,7 +67,10 @@
 //! [`RepoLock`]: crate::lock::RepoLock
 
 mod chain;
+mod clean;
 mod lend;
+mod processes;
+mod survey;
 
 use std::fs::File;
 use std::io;
@@ -76,7 +79,9 @@ use std::time::{Duration, Instant};
 
 use fd_lock::{RwLock, RwLockWriteGuard};
 
+pub use clean::{Removal, clean, named};
 pub use lend::Ended;
+pub use survey::{Found, Verdict, survey};
 
 use crate::error::{Doing, Error, Result};
 

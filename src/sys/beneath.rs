@@ -187,6 +187,7 @@ impl Seen {
         clippy::unnecessary_cast,
         clippy::cast_sign_loss,
         clippy::cast_lossless,
+        clippy::cast_possible_wrap,
         reason = "the kernel's types differ between systems"
     )]
     fn of(stat: &rustix::fs::Stat) -> Self {
@@ -212,6 +213,7 @@ impl Seen {
 ///
 /// # Errors
 /// Whatever the kernel says.
+#[expect(clippy::implicit_hasher, reason = "one caller")]
 pub fn lies_below(path: &Path, tops: &HashSet<(u64, u64)>) -> io::Result<bool> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     #[cfg(target_os = "linux")]
