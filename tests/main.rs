@@ -14,5 +14,6 @@ mod docs;
 mod first_use;
 mod hooks;
 mod install;
+mod locks;
 mod support;
 mod verbs;
