@@ -243,6 +243,33 @@ fn the_index_lock_of_a_commit_whose_hook_is_slow_is_never_removed() {
 }
 
 #[test]
+fn the_index_lock_of_a_commit_that_was_killed_goes() {
+    let sandbox = quiet();
+    let hook = sandbox.repo().join(".git/hooks/pre-commit");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    fs::write(&hook, "#!/bin/sh\nkill -KILL $PPID\n").unwrap();
+    fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(sandbox.git(["commit", "-q", "--allow-empty", "-a", "-m", "dies"]).status, -1);
+    fs::remove_file(&hook).unwrap();
+    assert!(sandbox.git(["add", "."]).err.contains("index.lock"));
+    assert_eq!(sandbox.verdict("index.lock"), "unknown", "too young to tell");
+    make_old(&sandbox.repo().join(".git/index.lock"));
+    sandbox.elf(["locks", "--clean"]).ok();
+    sandbox.git(["commit", "-q", "--allow-empty", "-a", "-m", "lives"]).ok();
+}
+
+#[test]
+fn every_key_of_the_list_is_documented() {
+    let sandbox = quiet();
+    sandbox.plant("index.lock");
+    let documented = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md")).unwrap();
+    let section = documented.split("## locks").nth(1).unwrap().split("\n## ").next().unwrap();
+    for key in sandbox.locks(&[])[0].as_object().unwrap().keys() {
+        assert!(section.contains(&format!("`{key}`")), "{key}");
+    }
+}
+
+#[test]
 fn a_commit_in_a_linked_worktree_protects_all_locks() {
     let sandbox = quiet();
     sandbox.git(["worktree", "add", "-q", "../linked"]).ok();

@@ -5,7 +5,8 @@
 //! repository: by its working directory, its command line, or the variables with which git names a repository. git-elf itself
 //! does not count: it takes git's locks under the repository lock only, and so does the cleaning of locks.
 //!
-//! Only Linux tells all this. What cannot be looked into makes the answer "not known", never "nobody".
+//! Only Linux tells all this. What cannot be looked into makes the answer "not known", never "nobody"; except for processes of
+//! users that made none of the locks, and so hold none.
 
 use std::path::PathBuf;
 
@@ -33,7 +34,7 @@ pub(super) use linux::users;
 
 /// Says that it is not known.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn users(_places: &Places) -> Users {
+pub(super) fn users(_places: &Places, _owners: &std::collections::HashSet<u32>) -> Users {
     Users::NotKnown("this system does not tell what other processes do".into())
 }
 
@@ -60,7 +61,6 @@ mod linux {
     use std::fs;
     use std::io;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
-    use std::os::unix::fs::MetadataExt;
     use std::path::{Path, PathBuf};
 
     use super::{Places, Users};
@@ -73,9 +73,9 @@ mod linux {
     const VARIABLES: [&[u8]; 5] =
         [b"GIT_DIR", b"GIT_COMMON_DIR", b"GIT_WORK_TREE", b"GIT_INDEX_FILE", b"GIT_OBJECT_DIRECTORY"];
 
-    /// Looks at every process of this machine that can be seen.
-    pub fn users(places: &Places) -> Users {
-        let scan = match Scan::new(places) {
+    /// Looks at every process of this machine that can be seen; `owners` are the users that made the locks in question.
+    pub fn users(places: &Places, owners: &HashSet<u32>) -> Users {
+        let scan = match Scan::new(places, owners) {
             Ok(scan) => scan,
             Err(error) => return Users::NotKnown(format!("the repository's directories cannot be read: {error}")),
         };
@@ -104,15 +104,15 @@ mod linux {
         }
     }
 
-    struct Scan {
+    struct Scan<'a> {
         tops: HashSet<(u64, u64)>,
         paths: Vec<PathBuf>,
         common: PathBuf,
-        uid: u32,
+        owners: &'a HashSet<u32>,
     }
 
-    impl Scan {
-        fn new(places: &Places) -> io::Result<Self> {
+    impl<'a> Scan<'a> {
+        fn new(places: &Places, owners: &'a HashSet<u32>) -> io::Result<Self> {
             let common = fs::canonicalize(&places.common)?;
             let mut tops = HashSet::from([sys::identity_of(&common)?]);
             let mut paths = vec![common.clone()];
@@ -121,8 +121,7 @@ mod linux {
                 tops.insert(sys::identity_of(&root)?);
                 paths.push(root);
             }
-            let uid = fs::metadata("/proc/self")?.uid();
-            Ok(Self { tops, paths, common, uid })
+            Ok(Self { tops, paths, common, owners })
         }
 
         fn process(&self, pid: u32, proc: &Path) -> Users {
@@ -143,8 +142,7 @@ mod linux {
                 Ok(true) => Users::Somebody(format!("pid {pid} ({what})")),
                 Ok(false) => Users::Nobody,
                 Err(error) if is_gone(&error) => Users::Nobody,
-                // Other users' processes that are not git hide their files from us, as they always do.
-                Err(_) if !is_git && fs::metadata(proc).is_ok_and(|meta| meta.uid() != self.uid) => Users::Nobody,
+                Err(_) if user_of(proc).is_some_and(|user| !self.owners.contains(&user)) => Users::Nobody,
                 Err(error) => Users::NotKnown(format!("process {pid} ({what}) cannot be looked into: {error}")),
             }
         }
@@ -187,6 +185,14 @@ mod linux {
     /// The process ended while it was looked at, or is a zombie or a thread of the kernel.
     fn is_gone(error: &io::Error) -> bool {
         error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+    }
+
+    /// Reads the user with whose rights a process makes files; the owner of /proc/PID is root for a process that may not be
+    /// traced.
+    fn user_of(proc: &Path) -> Option<u32> {
+        let status = fs::read_to_string(proc.join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        line.split_whitespace().nth(3)?.parse().ok()
     }
 
     fn words(cmdline: &[u8]) -> Vec<OsString> {
@@ -252,6 +258,13 @@ mod linux {
             for other in ["git commit -m elf", "git -C elf status", "git", "vim elf", "git -c elf gc", "git log elf"] {
                 assert!(!takes_no_lock(&of(other)), "{other}");
             }
+        }
+
+        #[test]
+        fn the_user_of_a_process_is_the_one_whose_files_it_makes() {
+            use std::os::unix::fs::MetadataExt;
+            let dir = tempfile::tempdir().unwrap();
+            assert_eq!(user_of(Path::new("/proc/self")), Some(fs::metadata(dir.path()).unwrap().uid()));
         }
 
         #[test]

@@ -8,6 +8,7 @@
 //! The walk goes through [`Beneath`], so a link in place of a directory hides what is behind it instead of leading there.
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -87,8 +88,10 @@ pub fn survey(repo: &Repo, stale_age: Duration) -> Result<Vec<Found>> {
     let top = Beneath::open(common).doing(|| format!("open {}", common.display()))?;
     let mut walk = Walk { paths: Vec::new() };
     walk.git_dir(&top, Path::new(""), 0);
-    let mut judge = Judge { repo, stale_age, users: OnceCell::new() };
     walk.paths.sort();
+    let owner = |path: &PathBuf| top.parent(path).and_then(|(dir, name)| dir.look(&name)).ok()?.map(|seen| seen.owner);
+    let owners = walk.paths.iter().filter_map(owner).collect();
+    let mut judge = Judge { repo, stale_age, owners, users: OnceCell::new() };
     Ok(walk.paths.into_iter().filter_map(|path| judge.look(&top, path)).collect())
 }
 
@@ -181,6 +184,8 @@ fn is_lock(name: &OsStr) -> bool {
 struct Judge<'a> {
     repo: &'a Repo,
     stale_age: Duration,
+    /// The users that made the locks.
+    owners: HashSet<u32>,
     /// Looked for once, and only when a lock depends on it.
     users: OnceCell<Users>,
 }
@@ -250,7 +255,7 @@ impl Judge<'_> {
     }
 
     fn users(&self) -> &Users {
-        self.users.get_or_init(|| processes::users(&places(self.repo)))
+        self.users.get_or_init(|| processes::users(&places(self.repo), &self.owners))
     }
 }
 

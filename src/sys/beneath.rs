@@ -45,6 +45,8 @@ pub struct Seen {
     /// Last change of the content: seconds and nanoseconds since 1970.
     pub modified: (i64, i64),
     pub size: u64,
+    /// The user that made it.
+    pub owner: u32,
 }
 
 impl Beneath {
@@ -203,6 +205,7 @@ impl Seen {
             inode: stat.st_ino as u64,
             modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
             size: stat.st_size as u64,
+            owner: stat.st_uid,
         }
     }
 }
