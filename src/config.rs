@@ -17,6 +17,8 @@ pub struct Config {
     pub ledger_ref: String,
     /// `elf.lockTimeout`, in seconds: how long to wait for the repository lock. Default 10 s.
     pub lock_timeout: Duration,
+    /// `elf.staleLockAge`, in seconds: a lock of git that is younger is never called stale. Default 300 s.
+    pub stale_lock_age: Duration,
     /// `elf.walLimit`, in bytes: size of the index's write-ahead log above which it is checkpointed. Default 256 KiB.
     pub wal_limit: u64,
     /// `elf.push`: what pre-push does about records that the remote lacks.
@@ -57,6 +59,10 @@ impl Config {
             ledger_ref: checked_ref(ledger_ref)?,
             lock_timeout: get("elf.lockTimeout")
                 .map_or(Ok(Duration::from_secs(10)), |text| seconds("elf.lockTimeout", &text))?,
+            stale_lock_age: match get("elf.staleLockAge") {
+                None => Duration::from_secs(300),
+                Some(text) => seconds("elf.staleLockAge", &text).and_then(at_least_a_second)?,
+            },
             wal_limit: get("elf.walLimit").map_or(Ok(256 * 1024), |text| bytes("elf.walLimit", &text))?,
             push: match get("elf.push").as_deref() {
                 None | Some("warn") => Push::Warn,
@@ -104,12 +110,24 @@ pub fn checked_ref(name: String) -> Result<String> {
     Ok(name)
 }
 
-fn seconds(key: &str, text: &str) -> Result<Duration> {
+/// Reads a number of seconds, at most a day.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the key and the limits.
+pub fn seconds(key: &str, text: &str) -> Result<Duration> {
     let limit = 24.0 * 3600.0;
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=limit).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err(Error::invalid(key, format!("{text:?} is no number of seconds (limit: 0 to {limit})"))),
     }
+}
+
+/// Younger locks belong to commands that are just starting.
+fn at_least_a_second(age: Duration) -> Result<Duration> {
+    if age < Duration::from_secs(1) {
+        return Err(Error::invalid("elf.staleLockAge", format!("{} is less than 1 second", age.as_secs_f64())));
+    }
+    Ok(age)
 }
 
 /// Reads a size with git's suffixes: k, m and g.

@@ -113,7 +113,7 @@ impl Error {
                 "try again when the holder is done; git config elf.lockTimeout SECONDS waits longer".into()
             }
             Self::RefLocked { .. } => {
-                "if no git process is running here, that file was left by one that died; queued records are kept".into()
+                "git elf locks says whether a process that died left it; queued records are kept".into()
             }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space and run the command again".into()

@@ -18,6 +18,7 @@ mod first_use;
 mod healing;
 mod hooks;
 mod install;
+mod locks;
 mod power_cut;
 mod support;
 mod titles;

@@ -28,6 +28,7 @@ care
   init                            hooks, and how to share; recording needs no set-up
   check [--fix]                   compare ledger, index and spool
   doctor                          the same, and hooks, remotes, locks, waits, disk
+  locks [--clean]                 who holds what; remove what a dead process left
   stats | log                     counts, waits, settings | what happened when
   import --from jsonl FILE|-      export [--format jsonl|markdown]
   uninstall                       take out what init put in
@@ -46,7 +47,7 @@ Records are immutable markdown files on the ref refs/elf/memory, shared by all w
 status 0 of `git elf record` means that the record is durable: committed, or queued for the next command. An index in SQLite \
 answers searches; it may be deleted at any time and rebuilds itself.
 
-Configuration (git config): elf.ref, elf.lockTimeout (seconds, 10), elf.walLimit (bytes, 256k), elf.push (warn or off), \
+Configuration (git config): elf.ref, elf.lockTimeout (seconds, 10), elf.staleLockAge (seconds, 300), elf.walLimit (bytes, 256k), elf.push (warn or off), \
 elf.agent. Environment: ELF_AGENT names the coding agent that records.";
 
 /// Print what this program, or one verb, can do

@@ -13,6 +13,8 @@ mod hook;
 mod import;
 mod init;
 mod list;
+mod lock;
+mod locks;
 mod log;
 mod manual;
 mod output;
@@ -59,6 +61,7 @@ enum Verb {
     Init(init::Args),
     Check(check::Args),
     Doctor(doctor::Args),
+    Locks(locks::Args),
     Stats(stats::Args),
     Import(import::Args),
     Export(export::Args),
@@ -67,6 +70,8 @@ enum Verb {
     Help(help::Args),
     #[command(hide = true)]
     Hook(hook::Args),
+    #[command(hide = true)]
+    Lock(lock::Args),
     #[command(hide = true)]
     Completions(completions::Args),
     #[command(hide = true)]
@@ -94,6 +99,10 @@ enum Done {
     Rejected,
     /// A signal ended it early: exit 130, as of a shell.
     Interrupted,
+    /// Some of what was asked for was refused, and it was said: exit 1.
+    Refused,
+    /// A command was run and this is its status.
+    Status(u8),
 }
 
 type Outcome = anyhow::Result<Done>;
@@ -116,6 +125,8 @@ pub fn main() -> ExitCode {
         Ok(Done::Problems) => ExitCode::from(3),
         Ok(Done::Rejected) => ExitCode::from(2),
         Ok(Done::Interrupted) => ExitCode::from(130),
+        Ok(Done::Refused) => ExitCode::from(1),
+        Ok(Done::Status(status)) => ExitCode::from(status),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // What was printed before the error is data that the reader may use.
@@ -144,11 +155,13 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Init(args)) => args.run(context),
         Some(Verb::Check(args)) => args.run(context),
         Some(Verb::Doctor(args)) => args.run(context),
+        Some(Verb::Locks(args)) => args.run(context),
         Some(Verb::Stats(args)) => args.run(context),
         Some(Verb::Import(args)) => args.run(context),
         Some(Verb::Export(args)) => args.run(context),
         Some(Verb::Uninstall(args)) => args.run(context),
         Some(Verb::Hook(args)) => args.run(context),
+        Some(Verb::Lock(args)) => args.run(context),
         Some(Verb::Completions(args)) => args.run(context),
         Some(Verb::Manual(args)) => args.run(context),
         Some(Verb::Torture(args)) => args.run(context),

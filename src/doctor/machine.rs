@@ -1,6 +1,7 @@
 //! The file system, its free space, and lock files on it.
 
-use super::{Finding, Level, locks};
+use super::{Finding, Level};
+use crate::lock::{self, Verdict};
 use crate::store::Store;
 use crate::sys::{FileSystem, Space};
 
@@ -16,16 +17,28 @@ pub(super) fn findings(store: &Store) -> Vec<Finding> {
         Ok(space) => free(space),
         Err(error) => Finding::new(Level::Warn, "disk", format!("cannot ask for free space: {error}"), ""),
     });
-    let old = locks::old(common_dir);
-    if old.is_empty() {
-        findings.push(Finding::ok("locks", "no lock file of git is older than 5 minutes"));
-    } else {
-        let what = "lock files of git are older than 5 minutes: a git process waits there, or one died";
-        let next = "if no git process is at work in this repository, delete these files below its git directory";
-        let line = |(name, age): (String, std::time::Duration)| format!("{name}, {} minutes old", age.as_secs() / 60);
-        findings.push(Finding::new(Level::Problem, "locks", what, next).with(old.into_iter().map(line).collect()));
-    }
+    findings.push(left_locks(store));
     findings
+}
+
+/// Names the locks that are older than `elf.staleLockAge` and that no live process is known to hold.
+fn left_locks(store: &Store) -> Finding {
+    let age = store.config().stale_lock_age;
+    let found = match lock::survey(store.repo(), age) {
+        Ok(found) => found,
+        Err(error) => return Finding::failed("locks", &error),
+    };
+    let is_left = |found: &&lock::Found| matches!(found.verdict, Verdict::Stale | Verdict::Unknown) && found.age > age;
+    let line = |found: &lock::Found| {
+        format!("{}, {} minutes old, {}", found.path.display(), found.age.as_secs() / 60, found.verdict.name())
+    };
+    let left: Vec<_> = found.iter().filter(is_left).map(line).collect();
+    if left.is_empty() {
+        return Finding::ok("locks", format!("no lock is older than {} seconds without a live holder", age.as_secs()));
+    }
+    let what = "locks are old and nobody is known to hold them: a process waits there, or one died";
+    let next = "git elf locks says what is known; git elf locks --clean removes what is proven stale";
+    Finding::new(Level::Problem, "locks", what, next).with(left)
 }
 
 fn file_system(fs: &FileSystem) -> Finding {

@@ -6,7 +6,6 @@
 //!
 //! [`examine`]: crate::doctor::examine
 
-mod locks;
 mod machine;
 mod memory;
 mod setup;

@@ -2,7 +2,9 @@
 //!
 //! It is an advisory lock (flock through `fd-lock`) on `<common dir>/elf/lock`. The kernel frees it when the holder dies, so
 //! it cannot go stale, and the file is never deleted: unlinking it while somebody waits would give two holders. Its text
-//! (`pid verb since`) serves messages only.
+//! (`pid verb since`) serves messages only, unless it says that the lock is lent: `git elf lock -- CMD` runs a command under
+//! it, and the git-elf commands inside are not to wait for the lock that their ancestor holds. They take an inner lock
+//! instead; the protocol is in `chain.rs`.
 //!
 //! Waiting is exponential back-off with full jitter (delay uniform in 0 … min(cap, base·2ⁿ); M. Brooker, "Exponential
 //! Backoff And Jitter", 2015) from 1 ms to a cap of 64 ms.
@@ -64,31 +66,45 @@
 //!
 //! [`RepoLock`]: crate::lock::RepoLock
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+mod chain;
+mod clean;
+mod lend;
+mod processes;
+mod survey;
+
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fd_lock::{RwLock, RwLockWriteGuard};
 
+pub use clean::{Removal, clean, named};
+pub use lend::Ended;
+pub use survey::{Found, Verdict, survey};
+
 use crate::error::{Doing, Error, Result};
-use crate::record::Time;
-use crate::sys;
 
 const BASE: Duration = Duration::from_millis(1);
 const CAP: Duration = Duration::from_millis(64);
 /// Time after which a waiter says once who holds the lock.
 const SAY_AFTER: Duration = Duration::from_millis(300);
 
-/// The lock file, open.
+/// The lock file, open; inside `git elf lock` those of the inner locks, too.
 pub struct LockFile {
-    file: RwLock<File>,
-    path: PathBuf,
+    dir: PathBuf,
+    /// The tokens of the locks that are lent to this process.
+    tokens: Vec<String>,
+    /// One more than tokens: all but the last are lent, or it is the first.
+    rungs: Vec<RwLock<File>>,
 }
 
 /// Proof that this process holds the repository lock.
 pub struct RepoLock<'f> {
     guard: RwLockWriteGuard<'f, File>,
+    dir: &'f Path,
+    /// The tokens on whose strength it is held.
+    tokens: &'f [String],
     verb: String,
     waited: Duration,
     since: Instant,
@@ -126,10 +142,9 @@ impl LockFile {
     /// # Errors
     /// When the file system refuses.
     pub fn open(dir: &Path) -> Result<Self> {
-        let path = dir.join("lock");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.doing(|| format!("open {}", path.display()))?;
-        Ok(Self { file: RwLock::new(file), path })
+        let tokens = chain::given(dir);
+        let rungs = (0..=tokens.len()).map(|rung| chain::open(dir, rung)).collect::<Result<_>>()?;
+        Ok(Self { dir: dir.to_owned(), tokens, rungs })
     }
 
     /// Tries once, without waiting; `None` when somebody else holds the lock.
@@ -137,11 +152,38 @@ impl LockFile {
     /// # Errors
     /// When the file system cannot lock.
     pub fn try_lock(&mut self, verb: &str) -> Result<Option<RepoLock<'_>>> {
-        match self.file.try_write() {
-            Ok(guard) => Ok(Some(RepoLock::new(guard, verb))),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error).doing(|| format!("lock {}", self.path.display())),
+        let Self { dir, tokens, rungs } = self;
+        for (rung, file) in rungs.iter_mut().enumerate().rev() {
+            let tokens = &tokens[..rung];
+            if !chain::all_stand(dir, tokens) {
+                continue;
+            }
+            match file.try_write() {
+                Ok(guard) => {
+                    // Only under this rung can none of the tokens disappear any more.
+                    if !chain::all_stand(dir, tokens) {
+                        continue;
+                    }
+                    if !chain::take_over(dir, rung, &guard, verb)? {
+                        return Ok(None);
+                    }
+                    return Ok(Some(RepoLock {
+                        guard,
+                        dir,
+                        tokens,
+                        verb: verb.to_owned(),
+                        waited: Duration::ZERO,
+                        since: Instant::now(),
+                    }));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => {
+                    return Err(error).doing(|| format!("lock {}", dir.join(chain::file_name(rung)).display()));
+                }
+            }
         }
+        // The first rung needs no token, so one of the branches above was taken.
+        Ok(None)
     }
 
     /// Waits at most `patience` for the lock and runs `work` under it.
@@ -186,27 +228,15 @@ impl LockFile {
 
     /// Describes the holder from the text of the file, which may be of an earlier one.
     pub fn holder(&self) -> String {
-        let mut text = String::new();
-        let read = File::open(&self.path).and_then(|file| file.take(200).read_to_string(&mut text));
-        let mut words = text.split_whitespace();
-        match (read, words.next(), words.next(), words.next()) {
-            // A text whose process is gone is of an earlier holder, and this one is no git-elf.
-            (Ok(_), Some(pid), Some(verb), Some(since)) if pid.parse().is_ok_and(sys::process_is_alive) => {
-                format!("pid {pid} (git elf {verb}, since {since})")
-            }
-            _ => "another process".to_owned(),
+        let rung = (0..self.rungs.len()).rev().find(|rung| chain::all_stand(&self.dir, &self.tokens[..*rung]));
+        match chain::holder(&self.dir, rung.unwrap_or_default()) {
+            Some((pid, what)) => format!("pid {pid} ({what})"),
+            None => "another process".to_owned(),
         }
     }
 }
 
-impl<'f> RepoLock<'f> {
-    fn new(mut guard: RwLockWriteGuard<'f, File>, verb: &str) -> Self {
-        let text = format!("{} {verb} {}\n", std::process::id(), Time::now());
-        // The text is decoration: a full disk must not keep anybody from the lock.
-        let _ = guard.rewind().and_then(|()| guard.set_len(0)).and_then(|()| guard.write_all(text.as_bytes()));
-        Self { guard, verb: verb.to_owned(), waited: Duration::ZERO, since: Instant::now() }
-    }
-
+impl RepoLock<'_> {
     /// Returns what the lock was taken for.
     pub fn verb(&self) -> &str {
         &self.verb

@@ -25,7 +25,10 @@ mod read;
 mod write;
 
 use std::cell::Cell;
+use std::io;
 use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 pub use check::Report;
 pub use drain::Drained;
@@ -108,9 +111,34 @@ impl Store {
     /// # Errors
     /// [`crate::error::Error::LockTaken`] when it stayed taken, and whatever `work` returns.
     pub fn locked<T>(&self, verb: &str, work: impl FnOnce(&RepoLock<'_>) -> Result<T>) -> Result<T> {
+        self.locked_within(verb, self.config.lock_timeout, work)
+    }
+
+    /// Runs a command under the lock, waiting for it at most `patience`; what hooks left to the holder is drained at the end.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::LockTaken`] when it stayed taken; nothing was run then.
+    pub fn run_locked(&self, patience: Duration, command: &mut Command) -> Result<io::Result<ExitStatus>> {
+        self.locked_within("lock", patience, |lock| {
+            let ended = lock.run("lock", command)?;
+            if ended.alone
+                && !self.spool.is_empty()
+                && let Err(error) = self.drain(lock, Vec::new(), &mut |_, _| {})
+            {
+                self.say(&format!("queued records could not be committed: {error}"));
+            }
+            Ok(ended.status)
+        })
+    }
+
+    fn locked_within<T>(
+        &self,
+        verb: &str,
+        patience: Duration,
+        work: impl FnOnce(&RepoLock<'_>) -> Result<T>,
+    ) -> Result<T> {
         self.repo.create_elf_dir()?;
         let mut file = LockFile::open(self.repo.elf_dir())?;
-        let patience = self.config.lock_timeout;
         match file.hold(verb, patience, &mut Spoken(self), work)? {
             Outcome::Done(done) => Ok(done),
             Outcome::Unneeded | Outcome::Busy => Err(file.taken(patience)),

@@ -1,4 +1,4 @@
-//! Durable writes: the only room that talks to the kernel about files, and the only one with `unsafe`.
+//! Durable writes and directory handles: the only room that talks to the kernel about files, and the only one with `unsafe`.
 //!
 //! Protocol. A file that must appear whole is *prepared* under a temporary name and put into place by `rename` or `link`. A
 //! set of files becomes durable by [`flush_all`], whose method depends on the file system ([`Flush`]):
@@ -8,21 +8,28 @@
 //! * `Each` (everything else): fsync each file, and each directory after a rename into it. Copy-on-write file systems such as
 //!   btrfs keep a log per file, so one fsync says nothing about its neighbours.
 //!
+//! What belongs to others is touched only through [`Beneath`], a directory handle that cannot be left.
+//!
 //! A failed fsync is reported once by the kernel and then forgotten: the callers hold the descriptor that wrote the data
 //! from the first write to the fsync, and treat any error as "not durable".
 //!
+//! [`Beneath`]: crate::sys::Beneath
 //! [`flush_all`]: crate::sys::flush_all
 //! [`Flush`]: crate::sys::Flush
 
+mod beneath;
 mod fault;
 mod file;
 mod flush;
+mod signal;
 mod volume;
 
+pub use beneath::{Beneath, Seen, Sort, identity_of, lies_below};
 #[cfg(feature = "fault")]
 pub use fault::point;
 pub use file::{Prepared, append, create_dir, inode, links, prepare, process_is_alive, rename, unlink};
 pub use flush::{Flush, flush_all, sync_dir, sync_file};
+pub use signal::ignore_keyboard;
 pub use volume::{FileSystem, Space};
 
 /// Marks a step of a protocol at which the tests kill the process; nothing in a release build.
