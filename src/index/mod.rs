@@ -9,6 +9,7 @@
 mod dump;
 mod query_text;
 mod schema;
+mod seal;
 mod search;
 mod write;
 
@@ -62,6 +63,16 @@ impl Index {
         Ok(conn.map(|conn| Self { conn, path }))
     }
 
+    /// As [`Index::read`], also when something else than us has changed the file: for where nothing can be written.
+    ///
+    /// # Errors
+    /// As [`Index::read`].
+    pub fn read_unsealed(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(FILE);
+        let conn = schema::open_unsealed(&path).doing(|| format!("read {}", path.display()))?;
+        Ok(conn.map(|conn| Self { conn, path }))
+    }
+
     /// Makes an empty index in memory.
     ///
     /// # Errors
@@ -92,6 +103,7 @@ impl Index {
     /// When the disk refuses.
     pub fn delete(dir: &Path, _lock: &RepoLock<'_>) -> Result<()> {
         let path = dir.join(FILE);
+        seal::remove(&path).doing(|| "remove the seal of the index".into())?;
         ["", "-wal", "-shm"].into_iter().try_for_each(|suffix| {
             let file = schema::with_suffix(&path, suffix);
             crate::sys::unlink(&file).doing(|| format!("remove {}", file.display()))
@@ -146,7 +158,10 @@ impl Index {
         }
         let doing = || "checkpoint".to_owned();
         self.conn.busy_timeout(Duration::from_millis(50)).doing(doing)?;
-        self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).doing(doing)?;
+        let written = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        // Also after an error: part of the log may have been written, by us.
+        seal::put(&self.path).doing(doing)?;
+        written.doing(doing)?;
         self.conn.busy_timeout(schema::BUSY_TIMEOUT).doing(doing)
     }
 

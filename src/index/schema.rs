@@ -11,6 +11,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::seal;
 use crate::error::{Doing, Error, Result};
 
 /// `ELF1`, so that `file` and a stranger's database can be told apart.
@@ -85,8 +86,13 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0")
 }
 
-/// Opens an index for reading; `None` when there is none that this version can read.
+/// Opens an index for reading; `None` when there is none that this version can read, or somebody else has changed it.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Option<Connection>> {
+    if seal::holds(path) { open_unsealed(path) } else { Ok(None) }
+}
+
+/// As [`open_reader`], whoever has changed it.
+pub(super) fn open_unsealed(path: &Path) -> rusqlite::Result<Option<Connection>> {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_file() && meta.len() > 0 => {}
         _ => return Ok(None),
@@ -104,19 +110,29 @@ fn is_current(conn: &Connection) -> rusqlite::Result<bool> {
 /// Opens an index for writing, whatever state it is in; the caller holds the repository lock.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let doing = || format!("open {}", path.display());
-    let usable = fs::symlink_metadata(path).map_or(true, |meta| meta.is_file());
-    if usable {
-        match open_or_migrate(path) {
-            Ok(conn) => return Ok(conn),
-            Err(error) if is_environment(&error) => return Err(error).doing(doing),
-            Err(_) => {}
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() => {
+            if seal::holds(path) {
+                match open_or_migrate(path) {
+                    Err(error) if !is_environment(&error) => {}
+                    result => return result.doing(doing),
+                }
+            }
+            match reset(path).and_then(|()| open_or_migrate(path)) {
+                Err(error) if is_environment(&error) => return Err(error).doing(doing),
+                Err(_) => move_aside(path)?,
+                Ok(conn) => {
+                    seal::put(path).doing(doing)?;
+                    return Ok(conn);
+                }
+            }
         }
-        if let Ok(conn) = reset(path).and_then(|()| open_or_migrate(path)) {
-            return Ok(conn);
-        }
+        Ok(_) => move_aside(path)?,
+        Err(_) => {}
     }
-    move_aside(path)?;
-    open_or_migrate(path).doing(doing)
+    let conn = open_or_migrate(path).doing(doing)?;
+    seal::put(path).doing(doing)?;
+    Ok(conn)
 }
 
 /// Builds an index in memory, to compare another one with.

@@ -60,7 +60,12 @@ impl Store {
                     self.say_behind(pending);
                 }
             }
-            Ok(None) | Err(_) => self.locked("index", |lock| self.refresh(lock))?,
+            Ok(None) | Err(_) => match self.locked("index", |lock| self.refresh(lock)) {
+                Err(error) if error.is_unwritable() => {
+                    return Index::read_unsealed(self.repo.elf_dir())?.ok_or(error);
+                }
+                result => result?,
+            },
         }
         Index::read(self.repo.elf_dir())?.ok_or_else(|| Error::Problems {
             what: "the index cannot be read right after it was written: git elf check".into(),

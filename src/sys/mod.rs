@@ -20,7 +20,10 @@ mod flush;
 
 #[cfg(feature = "fault")]
 pub use fault::point;
-pub use file::{Prepared, append, create_dir, inode, links, prepare, process_is_alive, unlink};
+pub use file::{
+    Identity, Prepared, append, create_dir, identity, inode, links, overwrite, prepare, process_is_alive, read_small,
+    unlink,
+};
 pub use flush::{Flush, flush_all, sync_dir, sync_file};
 
 /// Marks a step of a protocol at which the tests kill the process; nothing in a release build.
