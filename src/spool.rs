@@ -216,13 +216,13 @@ impl Spool {
 impl Ticket {
     /// Looks at the entry's own name only.
     pub fn fate(&self) -> Fate {
-        let exists = |path: &Path| fs::symlink_metadata(path).is_ok();
-        if exists(&self.path) {
-            Fate::Waiting
-        } else if exists(&self.bad) {
-            Fate::Rejected
-        } else {
-            Fate::Committed
+        // Only "no such file" says that a name is gone; an error of the disk must not turn into an acknowledgement.
+        let is_gone =
+            |path: &Path| matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
+        match (is_gone(&self.path), is_gone(&self.bad)) {
+            (false, _) => Fate::Waiting,
+            (true, false) => Fate::Rejected,
+            (true, true) => Fate::Committed,
         }
     }
 
