@@ -177,6 +177,14 @@ impl Spool {
         Ok(())
     }
 
+    /// Removes entries whose content is lost and whose names say that the ledger has it, durably.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn remove_spent(&self, _lock: &RepoLock<'_>, names: &[String]) -> Result<()> {
+        names.iter().try_for_each(|name| sys::unlink(&self.dir.join(name)).doing(|| format!("remove spool/{name}")))
+    }
+
     /// Removes temporary files whose writer is gone and that are older than a minute.
     pub fn sweep(&self, _lock: &RepoLock<'_>) {
         let Ok(dir) = fs::read_dir(&self.dir) else { return };
@@ -242,6 +250,12 @@ impl Ticket {
 
 fn name_of(id: Id, bytes: &[u8]) -> String {
     format!("{id}-{}.md", blob_id(bytes))
+}
+
+/// Reads from the name of an entry which record it held, and the blob of its text.
+pub fn promised(name: &str) -> Option<(Id, Oid)> {
+    let (id, blob) = name.strip_suffix(".md")?.split_once('-')?;
+    Some((id.parse().ok()?, Oid::from_str(blob).ok()?))
 }
 
 fn blob_id(bytes: &[u8]) -> Oid {
