@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod campaign;
 mod corpus;
 mod docs;
 mod first_use;

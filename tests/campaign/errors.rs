@@ -1,0 +1,197 @@
+//! Errors of the disk at any system call: a full disk, a failing one, permissions that changed, a file system gone read-only.
+
+use std::fs;
+
+use super::{Memory, no_strace, spread};
+use crate::support::Ran;
+
+/// System calls of a record, and what each of them can fail with (their manual pages).
+const FAULTS: [(&str, &[&str]); 15] = [
+    ("write", &["EIO", "ENOSPC"]),
+    ("pwrite64", &["EIO", "ENOSPC"]),
+    ("fsync", &["EIO", "ENOSPC"]),
+    ("sync_file_range", &["EIO", "ENOSPC"]),
+    ("rename", &["ENOSPC", "EACCES", "EROFS", "EIO"]),
+    ("linkat", &["ENOSPC", "EACCES", "EROFS", "EIO"]),
+    ("openat", &["ENOSPC", "EACCES", "EROFS", "EIO"]),
+    ("mkdir", &["ENOSPC", "EACCES", "EROFS"]),
+    ("unlink", &["EACCES", "EROFS", "EIO"]),
+    ("ftruncate", &["EIO", "ENOSPC"]),
+    ("flock", &["EIO", "ENOLCK"]),
+    ("statx", &["EIO", "EACCES"]),
+    ("newfstatat", &["EIO", "EACCES"]),
+    ("getdents64", &["EIO"]),
+    ("pread64", &["EIO"]),
+];
+
+/// What the C library says of these errors, and SQLite, and the loader of shared libraries.
+const REASONS: [&str; 9] = [
+    "Input/output error",
+    "No space left",
+    "Permission denied",
+    "Read-only file system",
+    "No locks available",
+    "disk",
+    "unable to open",
+    "error while loading shared libraries",
+    "failed",
+];
+
+impl Memory {
+    /// Records a lesson while `inject` is active; returns its title, what it printed and strace's log.
+    fn with_error(&mut self, name: &str, inject: &str, path: Option<&str>) -> (String, Ran, String) {
+        let title = self.title();
+        let log = self.sandbox.root().join("log");
+        let (log_name, inject) = (log.to_str().unwrap(), format!("inject={name}:{inject}"));
+        let traced = format!("trace=fsync,{name}");
+        let mut options = vec!["-y", "-o", log_name, "-e", &traced, "-e", &inject];
+        options.extend(path.iter().flat_map(|path| ["-P", path]));
+        let command =
+            self.traced(&options, &["record", "observation", &title, "-m", "Said while it failed.", "--json"]);
+        let ran = self.sandbox.run(command);
+        self.figures.faults += 1;
+        self.figures.survived += usize::from(ran.status == 0);
+        (title, ran, fs::read_to_string(log).unwrap_or_default())
+    }
+
+    /// Compares what a record said with what strace saw, and with what the next command finds.
+    #[track_caller]
+    fn judge(&mut self, doing: &str, title: &str, ran: &Ran, log: &str, fsyncs_seen: bool) {
+        let injected = || log.lines().filter(|line| line.contains("(INJECTED)"));
+        match self.take(title, ran).as_deref() {
+            None => {
+                assert!(!ran.err.trim().is_empty(), "{doing} ends with {} and without a word", ran.status);
+                assert!(REASONS.iter().any(|reason| ran.err.contains(reason)), "{doing} does not say why: {ran:?}");
+            }
+            Some("queued") => {
+                // A look at the own entry that fails leaves it open whether it is gone: then it is made durable where it is.
+                let blind = injected().any(|line| line.contains("stat") && line.contains("/spool/"));
+                assert!(blind || ran.err.contains("queued"), "{doing} does not say why: {ran:?}");
+                let synced = log.lines().any(|line| {
+                    line.contains("fsync(") && line.contains("/spool/") && line.trim_end().ends_with("= 0")
+                });
+                assert!(synced || !fsyncs_seen, "{doing} is acknowledged as queued without an fsync:\n{log}");
+            }
+            Some("committed") => {
+                let ledger_fsync = injected().find(|line| line.contains("fsync(") && !line.contains("index.db"));
+                assert_eq!(ledger_fsync, None, "{doing} is acknowledged as committed");
+            }
+            Some(other) => panic!("{doing}: {other}"),
+        }
+        self.settle(doing);
+    }
+}
+
+fn every_call(most: usize) {
+    if no_strace() {
+        return;
+    }
+    let mut memory = Memory::new();
+    memory.record(&[]);
+    let counts = memory.calls(&["record", "observation", "counted", "-m", "x", "--json"], "");
+    for (name, errors) in FAULTS {
+        let count = counts.get(name).copied().unwrap_or_default();
+        for (nth, at) in spread(count, most.saturating_mul(errors.len())).into_iter().enumerate() {
+            for error in if most == usize::MAX { errors } else { &errors[nth % errors.len()..][..1] } {
+                // Once, as a bad sector; and from then on, as a full disk.
+                for when in [format!("{at}"), format!("{at}+")] {
+                    let doing = format!("{error} at {name} {when}");
+                    let (title, ran, log) = memory.with_error(name, &format!("error={error}:when={when}"), None);
+                    if name == "write" && when.ends_with('+') && ran.status != 0 {
+                        // Its own words could not be written either.
+                        memory.settle(&doing);
+                    } else {
+                        memory.judge(&doing, &title, &ran, &log, true);
+                    }
+                }
+            }
+        }
+    }
+    memory.plain_git("all errors");
+    memory.figures.print("errors", memory.acknowledged.len());
+}
+
+#[test]
+fn an_error_of_the_disk_never_becomes_an_acknowledgement() {
+    every_call(3);
+}
+
+#[test]
+#[ignore = "half an hour: every call and every error"]
+fn long_errors_everywhere() {
+    every_call(usize::MAX);
+}
+
+/// The kernel reports a failed write-back to fsync once and then forgets it (fsync(2), "Error handling").
+#[test]
+fn a_failed_fsync_that_succeeds_the_second_time_is_not_durable() {
+    if no_strace() {
+        return;
+    }
+    let mut memory = Memory::new();
+    memory.record(&[]);
+    for (at, expected) in [("1", Some("queued")), ("2", Some("queued")), ("1+", None), ("2+", None)] {
+        let doing = format!("EIO at fsync {at}");
+        let (title, ran, log) = memory.with_error("fsync", &format!("error=EIO:when={at}"), None);
+        assert_eq!(memory.take(&title, &ran).as_deref(), expected, "{doing}: {ran:?}");
+        assert!(ran.err.contains("Input/output error"), "{doing} does not say why: {ran:?}");
+        memory.judge(&doing, &title, &ran, &log, true);
+    }
+}
+
+/// A ref, a packed ref or a look at one that fails is not an absent ref: a new root commit would hide every record.
+#[test]
+fn a_ledger_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+    if no_strace() {
+        return;
+    }
+    let mut memory = Memory::new();
+    memory.record(&[]);
+    let count = |memory: &Memory| {
+        let ran = memory.sandbox.git(["rev-list", "--count", "refs/elf/memory"]).ok();
+        ran.line().parse::<usize>().unwrap()
+    };
+    for packed in [false, true] {
+        for file in ["refs/elf/memory", "packed-refs"] {
+            for name in ["openat", "newfstatat", "read", "statx", "fstat", "access", "lstat", "stat"] {
+                for error in ["EIO", "EACCES"] {
+                    if packed {
+                        memory.sandbox.git(["pack-refs", "--all"]).ok();
+                    }
+                    let before = count(&memory);
+                    let path = memory.sandbox.repo().join(".git").join(file);
+                    let path = path.canonicalize().unwrap_or(path);
+                    let doing = format!("{error} at every {name} of {file}, packed: {packed}");
+                    let inject = format!("error={error}:when=1+");
+                    let (title, ran, log) = memory.with_error(name, &inject, path.to_str());
+                    memory.judge(&doing, &title, &ran, &log, false);
+                    assert!(count(&memory) > before, "the history was replaced by {doing}");
+                }
+            }
+        }
+    }
+    memory.figures.print("errors of the ref", memory.acknowledged.len());
+}
+
+/// Whoever sends stderr to a full disk has recorded all the same.
+#[test]
+fn a_record_whose_stderr_cannot_be_written_ends_well() {
+    let mut memory = Memory::new();
+    for wait in [&[][..], &["--no-wait"]] {
+        let title = memory.title();
+        let mut command = memory.sandbox.elf_command([&["record", "observation", &title, "-m", "x"], wait].concat());
+        let Ok(full) = fs::File::options().write(true).open("/dev/full") else {
+            super::skipped("there is no /dev/full");
+            return;
+        };
+        let ran = memory
+            .sandbox
+            .run({
+                command.stderr(full);
+                command
+            })
+            .ok();
+        memory.acknowledged.insert(ran.line().to_owned(), title);
+    }
+    memory.settle("a full stderr");
+}
