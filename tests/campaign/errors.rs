@@ -173,6 +173,70 @@ fn a_ledger_that_cannot_be_read_is_not_taken_for_an_empty_one() {
     memory.figures.print("errors of the ref", memory.acknowledged.len());
 }
 
+/// What is never queued says that it did not happen, or it did.
+#[test]
+fn an_import_or_an_edit_that_meets_an_error_is_whole_or_says_so() {
+    if no_strace() {
+        return;
+    }
+    let mut memory = Memory::new();
+    memory.record(&[]);
+    let id = memory.acknowledged.keys().next().unwrap().clone();
+    let faults = [
+        ("fsync", "1"),
+        ("fsync", "2"),
+        ("sync_file_range", "1"),
+        ("sync_file_range", "3"),
+        ("rename", "1"),
+        ("rename", "2"),
+        ("rename", "1+"),
+        ("linkat", "1+"),
+        ("pwrite64", "1+"),
+        ("write", "2"),
+        ("ftruncate", "1+"),
+        ("unlink", "1+"),
+    ];
+    for (nth, (name, when)) in faults.into_iter().enumerate() {
+        let inject = format!("inject={name}:error={}:when={when}", if nth % 2 == 0 { "EIO" } else { "ENOSPC" });
+        let options = ["-o", "/dev/null", "-e", &inject];
+        // More objects than are written loose, so that they go into a pack, and few of them.
+        for count in [3, 40] {
+            let titles: Vec<_> = (0..count).map(|_| memory.title()).collect();
+            let line =
+                |title: &String| format!("{{\"kind\":\"failure\",\"title\":\"{title}\",\"summary\":\"Body\"}}\n");
+            let input: String = titles.iter().map(line).collect();
+            let args = ["import", "--from", "jsonl", "-"];
+            let mut command = memory.traced(&options, &args);
+            super::with_input(&mut command, &input);
+            let ran = memory.sandbox.run(command);
+            let doing = format!("{inject} in an import of {count}");
+            memory.figures.faults += 1;
+            memory.figures.survived += usize::from(ran.status == 0);
+            assert!(ran.status == 0 || REASONS.iter().any(|why| ran.err.contains(why)), "{doing}: {ran:?}");
+            let listed = |memory: &Memory| {
+                let rows = memory.sandbox.elf(["list", "--json"]).ok().json();
+                rows.iter().filter(|row| titles.iter().any(|title| row["title"] == title.as_str())).count()
+            };
+            let arrived = listed(&memory);
+            assert!(arrived == 0 || arrived == count, "{arrived} records arrived of {doing}");
+            assert!(ran.status != 0 || arrived == count, "{doing} ends well, and nothing arrived");
+            assert_eq!(memory.sandbox.elf_with_input(args, &input).status, 0, "the same import after {doing}");
+            assert_eq!(listed(&memory), count, "the same import after {doing}");
+            memory.settle(&doing);
+        }
+        let body = format!("edited {nth}");
+        let ran = memory.sandbox.run(memory.traced(&options, &["edit", &id, "-m", &body]));
+        let doing = format!("{inject} in an edit");
+        memory.figures.faults += 1;
+        memory.figures.survived += usize::from(ran.status == 0);
+        assert!(ran.status == 0 || REASONS.iter().any(|why| ran.err.contains(why)), "{doing}: {ran:?}");
+        let shown = memory.sandbox.elf(["show", "--json", &id]).ok().json().remove(0);
+        assert!(ran.status != 0 || shown["body"] == body.as_str(), "{doing} ends well and changed nothing: {shown}");
+        memory.settle(&doing);
+    }
+    memory.figures.print("errors of import and edit", memory.acknowledged.len());
+}
+
 /// Whoever sends stderr to a full disk has recorded all the same.
 #[test]
 fn a_record_whose_stderr_cannot_be_written_ends_well() {
