@@ -66,7 +66,8 @@ impl Memory {
             Some("queued") => {
                 // A look at the own entry that fails leaves it open whether it is gone: then it is made durable where it is.
                 let blind = injected().any(|line| line.contains("stat") && line.contains("/spool/"));
-                assert!(blind || ran.err.contains("queued"), "{doing} does not say why: {ran:?}");
+                let said = ran.err.contains("queued") || REASONS.iter().any(|reason| ran.err.contains(reason));
+                assert!(blind || said, "{doing} does not say why: {ran:?}");
                 let synced = log.lines().any(|line| {
                     line.contains("fsync(") && line.contains("/spool/") && line.trim_end().ends_with("= 0")
                 });
@@ -136,6 +137,33 @@ fn a_failed_fsync_that_succeeds_the_second_time_is_not_durable() {
         assert_eq!(memory.take(&title, &ran).as_deref(), expected, "{doing}: {ran:?}");
         assert!(ran.err.contains("Input/output error"), "{doing} does not say why: {ran:?}");
         memory.judge(&doing, &title, &ran, &log, true);
+    }
+}
+
+/// While somebody else holds the lock a record can be queued and nothing else, whatever the look at its entry says.
+#[test]
+fn an_entry_that_cannot_be_looked_at_is_not_taken_for_committed() {
+    if no_strace() {
+        return;
+    }
+    let mut memory = Memory::new();
+    memory.record(&[]);
+    memory.sandbox.git(["config", "elf.lockTimeout", "0"]).ok();
+    for name in ["statx", "newfstatat"] {
+        for last in 0..6 {
+            let mut file = git_elf::lock::LockFile::open(&memory.sandbox.elf_dir()).unwrap();
+            let lock = file.try_lock("test").unwrap().expect("nobody else is here");
+            let counted = memory.title();
+            let count = memory.calls(&["record", "observation", &counted, "-m", "x", "--json"], "")[name];
+            let doing = format!("EIO at {name} {last} from the end, beside a holder");
+            let at = count.saturating_sub(last).max(1);
+            let (title, ran, log) = memory.with_error(name, &format!("error=EIO:when={at}+"), None);
+            let state = memory.take(&title, &ran);
+            assert_ne!(state.as_deref(), Some("committed"), "{doing}: {ran:?}");
+            drop(lock);
+            memory.judge(&doing, &title, &ran, &log, true);
+            memory.sandbox.elf(["list"]).ok();
+        }
     }
 }
 
