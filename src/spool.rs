@@ -193,6 +193,14 @@ impl Spool {
         Ok(())
     }
 
+    /// Removes entries whose content is lost and whose names say that the ledger has it, durably.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn remove_spent(&self, _lock: &RepoLock<'_>, names: &[String]) -> Result<()> {
+        names.iter().try_for_each(|name| sys::unlink(&self.dir.join(name)).doing(|| format!("remove spool/{name}")))
+    }
+
     /// Removes temporary files whose writer is gone and that are older than a minute.
     pub fn sweep(&self, _lock: &RepoLock<'_>) {
         let Ok(dir) = fs::read_dir(&self.dir) else { return };
@@ -232,13 +240,13 @@ impl Spool {
 impl Ticket {
     /// Looks at the entry's own name only.
     pub fn fate(&self) -> Fate {
-        let exists = |path: &Path| fs::symlink_metadata(path).is_ok();
-        if exists(&self.path) {
-            Fate::Waiting
-        } else if exists(&self.bad) {
-            Fate::Rejected
-        } else {
-            Fate::Committed
+        // Only "no such file" says that a name is gone; an error of the disk must not turn into an acknowledgement.
+        let is_gone =
+            |path: &Path| matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
+        match (is_gone(&self.path), is_gone(&self.bad)) {
+            (false, _) => Fate::Waiting,
+            (true, false) => Fate::Rejected,
+            (true, true) => Fate::Committed,
         }
     }
 
@@ -258,6 +266,12 @@ impl Ticket {
 
 fn name_of(id: Id, bytes: &[u8]) -> String {
     format!("{id}-{}.md", blob_id(bytes))
+}
+
+/// Reads from the name of an entry which record it held, and the blob of its text.
+pub fn promised(name: &str) -> Option<(Id, Oid)> {
+    let (id, blob) = name.strip_suffix(".md")?.split_once('-')?;
+    Some((id.parse().ok()?, Oid::from_str(blob).ok()?))
 }
 
 fn blob_id(bytes: &[u8]) -> Oid {

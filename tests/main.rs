@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod campaign;
 mod concurrency;
 mod corpus;
 mod docs;

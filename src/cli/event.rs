@@ -172,7 +172,7 @@ impl Common {
             } else {
                 context.out.line(receipt.id.as_str())?;
                 context.out.flush()?;
-                eprintln!("{}: {}; git elf retract {} takes it back", receipt.state.name(), event.title, receipt.id);
+                talk!("{}: {}; git elf retract {} takes it back", receipt.state.name(), event.title, receipt.id);
             }
         }
         Ok(Done::Well)

@@ -45,7 +45,7 @@ impl Args {
                 Ok(record) => context.out.json(&record.to_json()).doing(|| "print".into()),
                 Err(error @ Error::Invalid { .. }) => {
                     skipped += 1;
-                    eprintln!("elf: skipped {}: {error}", super::output::escaped(&change.path));
+                    talk!("elf: skipped {}: {error}", super::output::escaped(&change.path));
                     Ok(())
                 }
                 Err(error) => Err(error),

@@ -85,7 +85,7 @@ pub fn explain(usage: &clap::Error, wants_json: bool) -> ExitCode {
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         super::complain_in_json(first, None, Some("git elf VERB -h explains a verb"));
     } else {
-        eprint!("{text}");
+        talk!("{}", text.trim_end_matches('\n'));
     }
     ExitCode::from(2)
 }

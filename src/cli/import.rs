@@ -64,7 +64,7 @@ impl Args {
         store.report("importing", 0);
         let tally = tally?;
         for (line, error) in &tally.rejected {
-            eprintln!("elf: line {line}: {}", super::output::escaped(&error.to_string()));
+            talk!("elf: line {line}: {}", super::output::escaped(&error.to_string()));
         }
         let rejected = tally.rejected.len();
         if self.json {

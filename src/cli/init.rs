@@ -52,7 +52,7 @@ impl Args {
         context.out.flush()?;
         complain(&hooks);
         if let Err(error) = &remotes {
-            eprintln!("elf: the remotes were left alone: {error}");
+            talk!("elf: the remotes were left alone: {error}");
         }
         let is_shared = remotes.is_ok_and(|remotes| remotes.iter().any(|remote| remote.state == RemoteState::Added));
         match all_failed(hooks) {
@@ -68,11 +68,11 @@ fn complain(hooks: &[Placed]) {
         let name = placed.hook.name();
         match &placed.state {
             State::Refused { why, line } => {
-                eprintln!("elf: {name} was left alone: {why} ({})", placed.place);
-                eprintln!("     to have it, add this line there:");
-                eprintln!("{line}");
+                talk!("elf: {name} was left alone: {why} ({})", placed.place);
+                talk!("     to have it, add this line there:");
+                talk!("{line}");
             }
-            State::Failed(error) => eprintln!("elf: {name}: {error}"),
+            State::Failed(error) => talk!("elf: {name}: {error}"),
             _ => {}
         }
     }

@@ -1,5 +1,13 @@
 //! The command line: one file a verb, each with its arguments and its `run`.
 
+/// Prints a line on stderr. Nobody may be there to read it, or its disk is full: `eprintln!` would panic, after the work is done.
+macro_rules! talk {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($arg)*);
+    }};
+}
+
 mod check;
 mod completions;
 mod doctor;
@@ -178,9 +186,9 @@ fn complain(error: &anyhow::Error, wants_json: bool) {
         complain_in_json(&text, known.and_then(Error::field), hint.as_deref());
         return;
     }
-    eprintln!("elf: {}", output::escaped(&text));
+    talk!("elf: {}", output::escaped(&text));
     if let Some(hint) = hint {
-        eprintln!("hint: {}", output::escaped(&hint));
+        talk!("hint: {}", output::escaped(&hint));
     }
 }
 
@@ -189,7 +197,7 @@ fn complain_in_json(text: &str, field: Option<&str>, hint: Option<&str>) {
     object.insert("error".into(), json!(text));
     object.insert("field".into(), json!(field));
     object.insert("hint".into(), json!(hint));
-    eprintln!("{}", serde_json::Value::Object(object));
+    talk!("{}", serde_json::Value::Object(object));
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

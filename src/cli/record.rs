@@ -190,8 +190,8 @@ fn receipt_json(receipt: &Receipt) -> Map<String, serde_json::Value> {
 fn say_how_to_read(store: &Store, receipt: &Receipt) {
     let name = &store.config().ledger_ref;
     match receipt.state {
-        State::Committed => eprintln!("committed; plain git reads it: git show {name}:{}", receipt.path),
-        State::Queued => eprintln!("queued, durable; the next git elf command commits it to {name}"),
+        State::Committed => talk!("committed; plain git reads it: git show {name}:{}", receipt.path),
+        State::Queued => talk!("queued, durable; the next git elf command commits it to {name}"),
     }
 }
 

@@ -68,7 +68,8 @@ impl Index {
 
     /// Accepts a file that somebody else touched without changing what it says.
     pub fn accept(&self, _lock: &RepoLock<'_>) {
-        seal::close(&self.path);
+        // Without the note the next command makes the index again, which is right too.
+        let _ = seal::close(&self.path);
     }
 
     /// Opens the index in `dir` for reading, `query_only`; `None` when there is none that can be read.
@@ -78,6 +79,16 @@ impl Index {
     pub fn read(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(FILE);
         let conn = schema::open_reader(&path).doing(|| format!("read {}", path.display()))?;
+        Ok(conn.map(|conn| Self { conn, path }))
+    }
+
+    /// As [`Index::read`], also when something else than us has changed the file: for where nothing can be written.
+    ///
+    /// # Errors
+    /// As [`Index::read`].
+    pub fn read_unsealed(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(FILE);
+        let conn = schema::open_unsealed(&path).doing(|| format!("read {}", path.display()))?;
         Ok(conn.map(|conn| Self { conn, path }))
     }
 
@@ -111,6 +122,7 @@ impl Index {
     /// When the disk refuses.
     pub fn delete(dir: &Path, _lock: &RepoLock<'_>) -> Result<()> {
         let path = dir.join(FILE);
+        seal::remove(&path).doing(|| "remove the seal of the index".into())?;
         schema::SUFFIXES.into_iter().try_for_each(|suffix| {
             let file = schema::with_suffix(&path, suffix);
             crate::sys::unlink(&file).doing(|| format!("remove {}", file.display()))
@@ -169,11 +181,10 @@ impl Index {
         let before = self.last_checkpoint()?;
         self.note_checkpoint(Some(Time::now())).doing(doing)?;
         self.conn.busy_timeout(Duration::from_millis(50)).doing(doing)?;
-        seal::open(&self.path);
+        seal::open(&self.path).doing(doing)?;
         let is_partial = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-        if is_partial.is_ok() {
-            seal::close(&self.path);
-        }
+        // Also after an error: part of the log may have been written, by us, and the log is still there.
+        seal::close(&self.path).doing(doing)?;
         self.conn.busy_timeout(schema::BUSY_TIMEOUT).doing(doing)?;
         if is_partial.doing(doing)? {
             self.note_checkpoint(before).doing(doing)?;

@@ -110,16 +110,18 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
 
 /// Suffixes of the files that belong to a database: itself, its write-ahead log and that log's shared memory, its rollback
 /// journal. They belong together: an old journal beside a new database would be rolled back into it.
-pub(super) const SUFFIXES: [&str; 5] = ["", "-wal", "-shm", "-journal", "-seal"];
+pub(super) const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-/// Opens an index for reading; `None` when there is none that this version can read.
+/// Opens an index for reading; `None` when there is none that this version can read, or somebody else has changed it.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Option<Connection>> {
+    if seal::read(path) == Seal::Broken { Ok(None) } else { open_unsealed(path) }
+}
+
+/// As [`open_reader`], whoever has changed it.
+pub(super) fn open_unsealed(path: &Path) -> rusqlite::Result<Option<Connection>> {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_file() && meta.len() > 0 => {}
         _ => return Ok(None),
-    }
-    if seal::read(path) == Seal::Broken {
-        return Ok(None);
     }
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     conn.execute_batch("PRAGMA query_only = ON")?;
@@ -134,29 +136,28 @@ fn is_current(conn: &Connection) -> rusqlite::Result<bool> {
 /// Opens an index for writing, whatever state it is in; the caller holds the repository lock.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let doing = || format!("open {}", path.display());
-    let there = fs::symlink_metadata(path).ok();
-    if there.as_ref().is_none_or(fs::Metadata::is_file) {
-        let is_new = there.is_none_or(|meta| meta.len() == 0);
-        if is_new || seal::read(path) == Seal::Whole {
-            match open_or_migrate(path) {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() => {
+            if seal::read(path) == Seal::Whole {
+                match open_or_migrate(path) {
+                    Err(error) if !is_environment(&error) => {}
+                    result => return result.doing(doing),
+                }
+            }
+            match reset(path).and_then(|()| open_or_migrate(path)) {
+                Err(error) if is_environment(&error) => return Err(error).doing(doing),
+                Err(_) => move_aside(path)?,
                 Ok(conn) => {
-                    if is_new {
-                        seal::close(path);
-                    }
+                    seal::close(path).doing(doing)?;
                     return Ok(conn);
                 }
-                Err(error) if is_environment(&error) => return Err(error).doing(doing),
-                Err(_) => {}
             }
         }
-        if let Ok(conn) = reset(path).and_then(|()| open_or_migrate(path)) {
-            seal::close(path);
-            return Ok(conn);
-        }
+        Ok(_) => move_aside(path)?,
+        Err(_) => {}
     }
-    move_aside(path)?;
     let conn = open_or_migrate(path).doing(doing)?;
-    seal::close(path);
+    seal::close(path).doing(doing)?;
     Ok(conn)
 }
 

@@ -1,71 +1,84 @@
-//! Noticing that somebody else wrote to the database file.
+//! Tells a database file that only we wrote from one that something else has changed.
 //!
-//! SQLite checks its log but not its pages: a flipped bit in a text is answered as if it were true. In WAL mode the database
-//! file changes at checkpoints alone, and those are ours, under the lock. So its size and modification time are noted beside it
-//! after each, and a file that has others was changed by somebody else, or by a checkpoint that died: the index is made again.
-//! Decay that leaves the time of the file as it was is not noticed here; `git elf check` compares every row.
+//! SQLite notices a changed byte only where it breaks the structure of a page: one in a title or in the full-text index gives
+//! wrong answers without a word. But `index.db` itself is written in few places (creation, reset, checkpoint), all of them
+//! under the repository lock, and everything else goes to the log, whose frames have checksums. So after each of these
+//! the file's inode, size and times are noted beside it, and a file that does not match its note is made again.
 //!
-//! While a checkpoint runs, the note says so, and readers trust the file: SQLite itself keeps them right.
+//! While a checkpoint runs the note says so, and readers trust the file: SQLite itself keeps them right as long as the log is
+//! there. A kill during a checkpoint costs one rebuild. Decay of the medium changes no times; `git elf check` compares every row
+//! with the ledger and finds that. Without a log (on network file systems) every transaction changes the file, and nothing
+//! is compared.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::io::Result;
 use std::path::{Path, PathBuf};
 
-use super::schema::with_suffix;
 use crate::sys::{self, FileSystem};
 
-/// What the note says during a checkpoint.
-const UNDER_WAY: &str = "checkpoint";
+/// Length of the note. It is fixed, so that writing it again needs no space on a full disk.
+const LEN: usize = 120;
 
-/// What the note says about the file.
+/// What the note says about a database file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seal {
-    /// The file is as our last checkpoint left it.
+    /// The file is as we left it.
     Whole,
     /// A checkpoint is under way, or died.
     UnderWay,
-    /// The file was changed by somebody else, or there is no note.
+    /// Something else has changed the file, or there is no note.
     Broken,
 }
 
-/// Compares a database file with its note. Without a write-ahead log every transaction changes the file, so on a network file
-/// system nothing is compared.
+/// Compares a database with its note. Three system calls more than opening it.
 pub(super) fn read(database: &Path) -> Seal {
     if FileSystem::of(database.parent().unwrap_or(database)).is_network {
         return Seal::Whole;
     }
-    match fs::read_to_string(note(database)) {
-        Ok(text) if text == UNDER_WAY => Seal::UnderWay,
-        Ok(text) if Some(text.as_str()) == description(database).as_deref() => Seal::Whole,
+    match (sys::read_small(&note_of(database), LEN), sys::identity(database)) {
+        (Ok(note), _) if note == under_way() => Seal::UnderWay,
+        (Ok(note), Some(now)) if note == line(now) => Seal::Whole,
         _ => Seal::Broken,
     }
 }
 
 /// Notes that a checkpoint begins.
-pub(super) fn open(database: &Path) {
-    put(database, UNDER_WAY);
+pub(super) fn open(database: &Path) -> Result<()> {
+    put(database, &under_way())
 }
 
-/// Notes how the file is now.
-pub(super) fn close(database: &Path) {
-    if let Some(text) = description(database) {
-        put(database, &text);
-    }
+/// Notes the present state of the database, which a holder of the repository lock just wrote.
+pub(super) fn close(database: &Path) -> Result<()> {
+    sys::identity(database).map_or(Ok(()), |now| put(database, &line(now)))
 }
 
-/// Replaces the note. That it cannot be written costs a rebuild and nothing else, so errors are not reported.
-fn put(database: &Path, text: &str) {
-    let Some(dir) = database.parent() else { return };
-    if let Ok(mut file) = sys::prepare(dir, ".seal-", text.as_bytes(), 0o666) {
-        let _ = file.rename_to(&note(database));
-    }
+/// Removes the note with its database.
+pub(super) fn remove(database: &Path) -> Result<()> {
+    sys::unlink(&note_of(database))
 }
 
-fn note(database: &Path) -> PathBuf {
-    with_suffix(database, "-seal")
+fn put(database: &Path, note: &[u8]) -> Result<()> {
+    let path = note_of(database);
+    sys::overwrite(&path, note).or_else(|_| {
+        // A directory or a link in its place: never followed, never deleted.
+        let aside = database.with_extension(format!("seal.unreadable-{:08x}", fastrand::u32(..)));
+        std::fs::rename(&path, aside)?;
+        sys::overwrite(&path, note)
+    })
 }
 
-fn description(database: &Path) -> Option<String> {
-    let meta = fs::symlink_metadata(database).ok().filter(fs::Metadata::is_file)?;
-    Some(format!("{} {}.{:09}", meta.len(), meta.mtime(), meta.mtime_nsec()))
+fn note_of(database: &Path) -> PathBuf {
+    database.with_extension("seal")
+}
+
+fn line(now: sys::Identity) -> Vec<u8> {
+    let sys::Identity { inode, size, modified: (modified, modified_ns), changed: (changed, changed_ns) } = now;
+    padded(&format!("{inode} {size} {modified}.{modified_ns:09} {changed}.{changed_ns:09}"))
+}
+
+fn under_way() -> Vec<u8> {
+    padded("checkpoint under way")
+}
+
+fn padded(text: &str) -> Vec<u8> {
+    format!("{text:<width$}\n", width = LEN - 1).into_bytes()
 }

@@ -145,6 +145,19 @@ impl<'r> Ledger<'r> {
         Ok(paths)
     }
 
+    /// Tells whether a record's file, of whatever kind, is this blob.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn holds(&self, tree: Oid, id: Id, blob: Oid) -> Result<bool> {
+        for kind in Kind::ALL {
+            if self.files_at(tree, kind, id)?.iter().any(|(_, found)| *found == blob) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn files_at(&self, tree: Oid, kind: Kind, id: Id) -> Result<Vec<(String, Oid)>> {
         let leaf = Record::leaf(kind, id);
         let mut tree = self.tree_at(tree)?;

@@ -260,6 +260,11 @@ impl Place {
         }
         pack.write(&dir, OBJECT_MODE).doing(doing)?;
         let mut names: Vec<_> = fs::read_dir(&dir).and_then(Iterator::collect::<io::Result<Vec<_>>>).doing(doing)?;
+        // libgit2 leaves its own temporary files when it cannot remove them.
+        names.retain(|entry| {
+            let path = entry.path();
+            path.extension().is_some_and(|extension| extension == "pack" || extension == "idx")
+        });
         // The pack goes before its index: an index without its pack would be an error to git.
         names.sort_by_key(|entry| entry.path().extension().is_some_and(|extension| extension == "idx"));
         let ready = names.into_iter().map(|entry| {

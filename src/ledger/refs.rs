@@ -133,9 +133,16 @@ impl Edit<'_> {
 /// Makes the present value of a ref durable, loose or packed.
 pub(super) fn sync(common: &Path, name: &str, flush: Flush) -> Result<()> {
     let doing = || format!("make {name} durable");
-    let loose = common.join(name);
-    let path = if loose.is_file() { loose } else { common.join("packed-refs") };
-    let file = File::open(&path).doing(doing)?;
+    let (loose, packed) = (common.join(name), common.join("packed-refs"));
+    // Only "no such file" (or a directory, for names below this one) means that the ref is packed.
+    let (path, file) = match File::open(&loose) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).doing(doing),
+        Ok(file) if !loose.is_dir() => (loose, file),
+        _ => {
+            let file = File::open(&packed).doing(doing)?;
+            (packed, file)
+        }
+    };
     sys::sync_file(&file).doing(doing)?;
     if flush == Flush::Each {
         sync_parents(&path, common).doing(doing)?;

@@ -88,7 +88,15 @@ impl Store {
             }
             result => result?,
         }
-        index.checkpoint(lock, self.config.wal_limit)
+        self.checkpoint(lock, &index);
+        Ok(())
+    }
+
+    /// Writes the log back when it is large. The index is complete without that, so a full disk is only worth a word.
+    fn checkpoint(&self, lock: &RepoLock<'_>, index: &Index) {
+        if let Err(error) = index.checkpoint(lock, self.config.wal_limit) {
+            self.say(&format!("the log of the index stays as it is: {error}"));
+        }
     }
 
     fn advance(&self, lock: &RepoLock<'_>, index: &mut Index, goal: &Goal<'_>) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::fault;
 use crate::ledger::{Ledger, NewFile, Published, Tip};
 use crate::lock::RepoLock;
 use crate::record::{Id, Record};
-use crate::spool::Entry;
+use crate::spool::{self, Entry};
 
 /// Most titles that a commit message lists.
 const LISTED_MAX: usize = 100;
@@ -33,9 +33,12 @@ pub struct Drained {
 }
 
 /// Entries sorted by what has to happen to them.
+#[derive(Default)]
 struct Sorted {
     new: Vec<Entry>,
     present: Vec<Entry>,
+    /// Names of entries that cannot be read and are not needed: the ledger has what their names say.
+    spent: Vec<String>,
 }
 
 impl Store {
@@ -89,7 +92,16 @@ impl Store {
         reject: &mut dyn FnMut(&Record, &Error),
     ) -> Result<Sorted> {
         let listing = self.spool.list()?;
+        let mut sorted = Sorted::default();
         for (name, error) in &listing.malformed {
+            // A power cut may bring the name of a removed entry back, without its content.
+            if let (Some(tip), Error::Invalid { .. }) = (base, error)
+                && let Some((id, blob)) = spool::promised(name)
+                && ledger.holds(tip.tree, id, blob)?
+            {
+                sorted.spent.push(name.clone());
+                continue;
+            }
             self.say(&format!("spool/{name} cannot be read ({error}); it is kept, and git elf check names it"));
             self.spool.put_aside(lock, name, error)?;
         }
@@ -100,7 +112,6 @@ impl Store {
                 None => None,
             });
         }
-        let mut sorted = Sorted { new: Vec::new(), present: Vec::new() };
         let mut seen: HashMap<Id, Oid> = HashMap::new();
         for (entry, found) in listing.entries.into_iter().chain(direct.drain(..)).zip(in_tree) {
             let blob = entry.blob();
@@ -120,7 +131,12 @@ impl Store {
                 Some(_) => {
                     let error = Error::invalid("id", format!("{} stands for another record already", entry.record.id));
                     match entry.spool_name() {
-                        Some(name) => self.spool.put_aside(lock, name, &error)?,
+                        Some(name) => {
+                            self.say(&format!(
+                                "spool/{name} is put aside ({error}); it is kept, and git elf check names it"
+                            ));
+                            self.spool.put_aside(lock, name, &error)?;
+                        }
                         None => reject(&entry.record, &error),
                     }
                 }
@@ -142,7 +158,7 @@ impl Store {
         tip: Tip,
         sorted: &Sorted,
     ) -> Result<Drained> {
-        if sorted.new.is_empty() && !sorted.present.is_empty() {
+        if sorted.new.is_empty() && !(sorted.present.is_empty() && sorted.spent.is_empty()) {
             // Somebody committed these and may have died before the ref was durable.
             ledger.sync_ref(lock)?;
         }
@@ -154,6 +170,7 @@ impl Store {
         fault!("index-written");
         self.spool.remove(lock, &sorted.new)?;
         self.spool.remove(lock, &sorted.present)?;
+        self.spool.remove_spent(lock, &sorted.spent)?;
         let direct = |entries: &[Entry]| entries.iter().filter(|entry| entry.is_direct()).count();
         let (committed, imported) = (sorted.new.len(), direct(&sorted.new));
         Ok(Drained { committed, imported, present: direct(&sorted.present), tip: Some(tip) })

@@ -83,7 +83,12 @@ impl Store {
                     self.say_behind(pending);
                 }
             }
-            Ok(None) | Err(_) => self.obtain_index()?,
+            Ok(None) | Err(_) => match self.obtain_index() {
+                Err(error) if error.is_unwritable() => {
+                    return Index::read_unsealed(self.repo.elf_dir())?.ok_or(error);
+                }
+                result => result?,
+            },
         }
         Index::read(self.repo.elf_dir())?.ok_or_else(|| Error::Problems {
             what: "the index cannot be read right after it was written: git elf check".into(),

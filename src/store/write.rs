@@ -97,11 +97,13 @@ impl Store {
     }
 
     fn acknowledge(&self, ticket: &Ticket) -> Result<State> {
-        if ticket.fate() == Fate::Waiting {
+        let mut fate = ticket.fate();
+        if fate == Fate::Waiting {
             ticket.sync()?;
             fault!("queued");
+            fate = ticket.fate();
         }
-        match ticket.fate() {
+        match fate {
             Fate::Waiting => Ok(State::Queued),
             Fate::Committed => Ok(State::Committed),
             Fate::Rejected => Err(Error::Refused {

@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -170,6 +170,49 @@ pub fn inode(file: &File) -> io::Result<u64> {
 /// Returns (device, inode) of a path without following a link, or `None` when it does not exist.
 pub fn links(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// What changes when a file is written, replaced or touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub inode: u64,
+    pub size: u64,
+    /// Seconds and nanoseconds of the last change of the content.
+    pub modified: (i64, i64),
+    /// Seconds and nanoseconds of the last change of anything; no program can set it.
+    pub changed: (i64, i64),
+}
+
+/// Returns the identity of a regular file; `None` when there is none. A link is not followed.
+pub fn identity(path: &Path) -> Option<Identity> {
+    let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(Identity {
+        inode: meta.ino(),
+        size: meta.len(),
+        modified: (meta.mtime(), meta.mtime_nsec()),
+        changed: (meta.ctime(), meta.ctime_nsec()),
+    })
+}
+
+/// Reads at most `limit` bytes of a file. A link is not followed.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn read_small(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let mut bytes = Vec::with_capacity(limit + 1);
+    file.take(u64::try_from(limit).expect("a small number")).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes over the beginning of a file that is created when missing, without truncating it. A link is not followed.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options.open(path)?.write_all(bytes)
 }
 
 /// Tells whether a process with this id runs on this machine (in this pid namespace).

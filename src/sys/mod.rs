@@ -27,7 +27,10 @@ mod volume;
 pub use beneath::{Beneath, Seen, Sort, identity_of, lies_below};
 #[cfg(feature = "fault")]
 pub use fault::point;
-pub use file::{Prepared, append, create_dir, inode, links, prepare, process_is_alive, rename, unlink};
+pub use file::{
+    Identity, Prepared, append, create_dir, identity, inode, links, overwrite, prepare, process_is_alive, read_small,
+    rename, unlink,
+};
 pub use flush::{Flush, flush_all, sync_dir, sync_file};
 pub use signal::ignore_keyboard;
 pub use volume::{FileSystem, Space};

@@ -66,7 +66,15 @@ pub struct Sandbox {
 impl Sandbox {
     /// Makes a repository with one commit on `main`.
     pub fn new() -> Self {
-        let sandbox = Self::empty();
+        Self::started(Self::empty())
+    }
+
+    /// As [`Sandbox::new`], on the file system of `parent`.
+    pub fn new_in(parent: &Path) -> Self {
+        Self::started(Self::in_dir(tempfile::tempdir_in(parent).unwrap()))
+    }
+
+    fn started(sandbox: Self) -> Self {
         sandbox.git(["init", "-q", "-b", "main", "."]).ok();
         sandbox.write("README", "hello\n");
         sandbox.git(["add", "README"]).ok();
@@ -76,7 +84,10 @@ impl Sandbox {
 
     /// Makes an empty directory `repo` and a HOME with an identity.
     pub fn empty() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_dir(tempfile::tempdir().unwrap())
+    }
+
+    fn in_dir(dir: tempfile::TempDir) -> Self {
         std::fs::create_dir(dir.path().join("repo")).unwrap();
         std::fs::create_dir(dir.path().join("home")).unwrap();
         let sandbox = Self { dir };
