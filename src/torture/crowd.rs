@@ -291,6 +291,13 @@ impl<'a> Crowd<'a> {
         if !Self::has_ended(tally, "import", &ended) || !ended.out.ends_with('\n') {
             return Ok(());
         }
+        let said: Json = serde_json::from_str(&ended.out).unwrap_or_default();
+        if said["imported"] != BATCH {
+            // Every title is new, so anything else is no acknowledgement of all.
+            tally.writes_failed += 1;
+            tally.complain("import", &ended);
+            return Ok(());
+        }
         for title in titles {
             tally.committed += 1;
             self.acknowledge(tally, Acknowledged { id: None, title: Some(title) });
