@@ -194,6 +194,19 @@ fn a_reader_without_an_index_waits_for_one_and_not_for_the_lock() {
 }
 
 #[test]
+fn a_reader_behind_an_import_does_not_say_that_nothing_is_missing() {
+    let sandbox = Sandbox::new();
+    sandbox.record("In the index");
+    // The ref moves and the index does not follow, as between the two steps of an import.
+    let commit = sandbox.git(["commit-tree", "-p", "refs/elf/memory", "-m", "x", "refs/elf/memory^{tree}"]).ok();
+    sandbox.git(["update-ref", "refs/elf/memory", commit.line()]).ok();
+    let mut file = git_elf::lock::LockFile::open(&sandbox.elf_dir()).unwrap();
+    let _lock = file.try_lock("test").unwrap().expect("nobody else is here");
+    let ran = sandbox.elf(["list"]).ok();
+    assert!(ran.err.contains("the newest records are not visible yet"), "{}", ran.err);
+}
+
+#[test]
 fn it_asks_for_sensible_numbers_and_stays_out_of_the_help() {
     let sandbox = Sandbox::new();
     sandbox.elf(["torture", "--writers", "0"]).exits(2);

@@ -103,9 +103,9 @@ impl Store {
         match file.hold("index", patience, &mut Appearing(Spoken(self)), |lock| self.refresh(lock))? {
             Outcome::Done(()) => Ok(()),
             Outcome::Unneeded => {
-                match self.spool.len() {
-                    0 => {}
-                    pending => self.say_behind(pending),
+                let pending = self.spool.len();
+                if pending > 0 {
+                    self.say_behind(pending);
                 }
                 Ok(())
             }
@@ -158,8 +158,13 @@ impl Store {
         if self.said_behind.replace(true) {
             return;
         }
-        let records = if pending == 1 { "record is" } else { "records are" };
-        self.say(&format!("{pending} {records} not visible yet: another process holds the lock"));
+        let records = match pending {
+            // The ref has moved and nothing waits: an import, or a fetch, that the index does not have yet.
+            0 => "the newest records are".to_owned(),
+            1 => "1 record is".to_owned(),
+            _ => format!("{pending} records are"),
+        };
+        self.say(&format!("{records} not visible yet: another process holds the lock"));
     }
 
     /// Turns what somebody typed into the id of a record or event, waiting ones included.

@@ -224,7 +224,9 @@ impl<'a> Crowd<'a> {
             if self.is_over() {
                 break;
             }
-            match (n % 16, &known) {
+            // Each writer at another step: imports need the lock for themselves, and in a row they would wait for each other.
+            let step = (n + number as u64) % 16;
+            match (step, &known) {
                 (5, _) => self.import(&mut tally, number, n, slot)?,
                 (11, Some(id)) => {
                     let id: &String = id;
@@ -289,6 +291,13 @@ impl<'a> Crowd<'a> {
             Some(&lines.collect::<String>()),
         )?;
         if !Self::has_ended(tally, "import", &ended) || !ended.out.ends_with('\n') {
+            return Ok(());
+        }
+        let said: Json = serde_json::from_str(&ended.out).unwrap_or_default();
+        if said["imported"] != BATCH {
+            // Every title is new, so anything else is no acknowledgement of all.
+            tally.writes_failed += 1;
+            tally.complain("import", &ended);
             return Ok(());
         }
         for title in titles {
