@@ -28,6 +28,7 @@ use fd_lock::RwLock;
 
 use crate::error::{Doing, Error, Result};
 use crate::record::Time;
+use crate::sys;
 
 /// The variable that tells the inside which rungs are lent: their tokens, separated by commas; other repositories' after `;`.
 pub(super) const VARIABLE: &str = "ELF_LOCK";
@@ -160,5 +161,9 @@ pub(super) fn holder(dir: &Path, rung: usize) -> Option<(u32, String)> {
     let text = text_of(&File::open(dir.join(file_name(rung))).ok()?);
     let mut words = text.split_whitespace();
     let (pid, verb, since) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
+    if token_in(&text).is_some() && !sys::process_is_alive(pid) && rung < LENT_MAX {
+        // Whoever works inside is the reason that it is still taken.
+        return holder(dir, rung + 1);
+    }
     Some((pid, format!("git elf {verb}, since {since}")))
 }

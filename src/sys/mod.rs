@@ -23,7 +23,9 @@ mod file;
 mod flush;
 mod signal;
 
-pub use beneath::{Beneath, Seen, Sort, identity_of, lies_below};
+#[cfg(target_os = "linux")]
+pub use beneath::climb;
+pub use beneath::{Beneath, Seen, Sort, identity_of};
 #[cfg(feature = "fault")]
 pub use fault::point;
 pub use file::{Prepared, append, create_dir, inode, links, prepare, process_is_alive, unlink};
