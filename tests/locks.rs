@@ -269,20 +269,76 @@ fn every_key_of_the_list_is_documented() {
     }
 }
 
+/// Runs git where it waits for input, asks for a verdict, and lets git end.
+fn verdict_while_git_runs(sandbox: &Sandbox, lock: &str, place: &Path, args: &[&str]) -> String {
+    let mut git = sandbox.command("git");
+    git.args(args).args(["cat-file", "--batch"]).current_dir(place);
+    let mut git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let verdict = sandbox.verdict(lock);
+    drop(git.stdin.take());
+    assert!(git.wait().unwrap().success());
+    verdict
+}
+
 #[test]
-fn a_commit_in_a_linked_worktree_protects_all_locks() {
+fn git_at_work_in_any_worktree_protects_all_locks() {
     let sandbox = quiet();
     sandbox.git(["worktree", "add", "-q", "../linked"]).ok();
+    sandbox.git(["worktree", "add", "-q", "../moved/away"]).ok();
+    fs::create_dir(sandbox.repo().join("below")).unwrap();
+    let root = sandbox.root().to_owned();
+    fs::rename(root.join("moved/away"), root.join("moved/here")).unwrap();
+    symlink("repo", root.join("alias")).unwrap();
     sandbox.plant("packed-refs.lock");
-    assert_eq!(sandbox.verdict("packed-refs.lock"), "stale");
+    let git_dir = sandbox.repo().join(".git").display().to_string();
+    let by_option = format!("--git-dir={git_dir}");
+    let cases: [(&str, &[&str]); 9] = [
+        ("repo", &[]),
+        ("repo/below", &[]),
+        ("repo/.git/refs", &[]),
+        ("alias", &[]),
+        ("linked", &[]),
+        ("moved/here", &[]),
+        ("home", &["--git-dir", &git_dir]),
+        ("home", &[&by_option]),
+        ("home", &["--git-dir=../repo/.git"]),
+    ];
+    for (place, args) in cases {
+        let verdict = verdict_while_git_runs(&sandbox, "packed-refs.lock", &root.join(place), args);
+        assert_eq!(verdict, "unknown", "git runs in {place} with {args:?}");
+        assert_eq!(sandbox.verdict("packed-refs.lock"), "stale", "and then it has ended");
+    }
+    let other = quiet();
+    let verdict = {
+        let mut git = other.command("git");
+        let mut git = git.args(["cat-file", "--batch"]).stdin(Stdio::piped()).spawn().unwrap();
+        let verdict = sandbox.verdict("packed-refs.lock");
+        drop(git.stdin.take());
+        git.wait().unwrap();
+        verdict
+    };
+    assert_eq!(verdict, "stale", "git in another repository is no reason");
+}
+
+#[test]
+fn the_main_worktree_of_a_git_directory_elsewhere_is_found() {
+    let sandbox = quiet();
+    let root = sandbox.root().to_owned();
+    sandbox.git(["init", "-q", "--separate-git-dir", "../store"]).ok();
+    sandbox.git(["worktree", "add", "-q", "../linked"]).ok();
+    File::create(root.join("store/index.lock")).unwrap();
+    make_old(&root.join("store/index.lock"));
+    let verdict = || {
+        let mut locks = sandbox.elf_command(["locks", "--json"]);
+        locks.current_dir(root.join("linked"));
+        sandbox.run(locks).ok().json()[0]["verdict"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(verdict(), "stale");
     let mut git = sandbox.command("git");
-    // cat-file waits for its input.
-    let git = git.args(["cat-file", "--batch"]).current_dir(sandbox.root().join("linked")).stdin(Stdio::piped());
-    let mut git = git.stdout(Stdio::piped()).spawn().unwrap();
-    assert_eq!(sandbox.verdict("packed-refs.lock"), "unknown");
+    let mut git = git.args(["cat-file", "--batch"]).stdin(Stdio::piped()).spawn().unwrap();
+    assert_eq!(verdict(), "unknown");
     drop(git.stdin.take());
     git.wait().unwrap();
-    assert_eq!(sandbox.verdict("packed-refs.lock"), "stale");
 }
 
 #[test]

@@ -161,6 +161,71 @@ pub(super) fn holder(dir: &Path, rung: usize) -> Option<(u32, String)> {
     let text = text_of(&File::open(dir.join(file_name(rung))).ok()?);
     let mut words = text.split_whitespace();
     let (pid, verb, since) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
+    if token_in(&text).is_some() && !sys::process_is_alive(pid) && rung < LENT_MAX {
+        // Whoever works inside is the reason that it is still taken.
+        return holder(dir, rung + 1);
+    }
     // A text whose process is gone is of an earlier holder, and this one is no git-elf.
     sys::process_is_alive(pid).then(|| (pid, format!("git elf {verb}, since {since}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::LockFile;
+    use super::*;
+
+    /// What a process inside a command has: the tokens in its environment.
+    fn inside(dir: &Path, tokens: &str) -> LockFile {
+        let tokens = standing(dir, tokens);
+        let rungs = (0..=tokens.len()).map(|rung| open(dir, rung).unwrap()).collect();
+        LockFile { dir: dir.to_owned(), tokens, rungs }
+    }
+
+    #[test]
+    fn a_token_stays_while_somebody_works_on_its_strength_and_then_never_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        // A lender that was killed: its token stands, and the kernel freed the rung.
+        let lender = File::create(dir.join("lock")).unwrap();
+        lend(dir, 0, &lender, "lock", "t0").unwrap();
+        let (mut first, mut second, mut outside) = (inside(dir, "t0"), inside(dir, "t0"), inside(dir, "other"));
+        let working = first.try_lock("record").unwrap().unwrap();
+        assert!(second.try_lock("record").unwrap().is_none(), "the inside takes turns");
+        assert!(outside.try_lock("record").unwrap().is_none(), "two holders");
+        drop(working);
+        let holder = outside.try_lock("record").unwrap().unwrap();
+        assert!(first.try_lock("record").unwrap().is_none(), "two holders");
+        drop(holder);
+        // The token is gone, so what was inside is outside now.
+        let holder = second.try_lock("record").unwrap().unwrap();
+        assert!(holder.tokens.is_empty() && first.try_lock("record").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_rung_that_is_lent_in_turn_keeps_those_above_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        for (rung, token) in ["t0", "t1"].iter().enumerate() {
+            lend(dir, rung, &File::create(dir.join(file_name(rung))).unwrap(), "lock", token).unwrap();
+        }
+        let (mut deep, mut outside) = (inside(dir, "t0,t1"), inside(dir, ""));
+        let working = deep.try_lock("record").unwrap().unwrap();
+        assert_eq!(working.tokens.len(), 2);
+        assert!(outside.try_lock("record").unwrap().is_none(), "two holders");
+        drop(working);
+        drop(outside.try_lock("record").unwrap().unwrap());
+        assert!(standing(dir, "t0,t1").is_empty());
+        for rung in 0..2 {
+            let text = std::fs::read_to_string(dir.join(file_name(rung))).unwrap();
+            assert_eq!(token_in(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_complete_text_has_a_token() {
+        assert_eq!(token_in("7 lock 2026-11-24T08:00:00Z lent:abc\n"), Some("abc"));
+        for text in ["7 lock 2026-11-24T08:00:00Z lent:ab", "7 lock 2026-11-24T08:00:00Z\n", "lent:\n", "", "\n"] {
+            assert_eq!(token_in(text), None, "{text:?}");
+        }
+    }
 }

@@ -69,6 +69,8 @@ mod linux {
     /// Options of git that take the next word.
     const WITH_VALUE: [&[u8]; 7] =
         [b"-C", b"-c", b"--git-dir", b"--work-tree", b"--namespace", b"--exec-path", b"--config-env"];
+    /// Longest file `.git` that is read.
+    const LINK_MAX: u64 = 8192;
     /// Variables by which a git process is told where it works.
     const VARIABLES: [&[u8]; 5] =
         [b"GIT_DIR", b"GIT_COMMON_DIR", b"GIT_WORK_TREE", b"GIT_INDEX_FILE", b"GIT_OBJECT_DIRECTORY"];
@@ -150,7 +152,7 @@ mod linux {
         /// Tells whether a git process works in the repository.
         fn works_here(&self, proc: &Path, words: &[OsString]) -> io::Result<bool> {
             let directory = proc.join("cwd");
-            if sys::lies_below(&directory, &self.tops)? {
+            if self.is_here(&directory, true)? {
                 return Ok(true);
             }
             let named = |value: &[u8]| self.leads_here(&directory.join(OsStr::from_bytes(value)));
@@ -162,6 +164,34 @@ mod linux {
                 let value = VARIABLES.iter().find_map(|name| pair.strip_prefix(*name)?.strip_prefix(b"="));
                 value.is_some_and(named)
             }))
+        }
+
+        /// Tells whether a directory lies in the repository or, with `look_for_links`, in a worktree of it that nobody told us
+        /// of: one that was moved, or the main one of a git directory that stands elsewhere.
+        fn is_here(&self, directory: &Path, look_for_links: bool) -> io::Result<bool> {
+            sys::climb(directory, |here, at| {
+                Ok(self.tops.contains(&here) || (look_for_links && self.is_linked_here(at)?))
+            })
+        }
+
+        /// Tells whether `.git` in a directory leads here (gitrepository-layout(5)).
+        fn is_linked_here(&self, root: &Path) -> io::Result<bool> {
+            let link = root.join(".git");
+            let target = match fs::metadata(&link) {
+                Ok(meta) if meta.is_dir() => link,
+                Ok(meta) if meta.is_file() && meta.len() <= LINK_MAX => {
+                    let text = fs::read(&link)?;
+                    let Some(target) = text.trim_ascii_end().strip_prefix(b"gitdir: ") else { return Ok(false) };
+                    root.join(OsStr::from_bytes(target))
+                }
+                Ok(_) => return Ok(false),
+                Err(error) if leads_nowhere(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            match self.is_here(&target, false) {
+                Err(error) if leads_nowhere(&error) => Ok(false),
+                answer => answer,
+            }
         }
 
         fn has_files_open(&self, proc: &Path) -> io::Result<bool> {
@@ -193,6 +223,10 @@ mod linux {
         let status = fs::read_to_string(proc.join("status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
         line.split_whitespace().nth(3)?.parse().ok()
+    }
+
+    fn leads_nowhere(error: &io::Error) -> bool {
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
     }
 
     fn words(cmdline: &[u8]) -> Vec<OsString> {

@@ -6,7 +6,6 @@
 //! kernel or a sandbox does not know that call, each component is opened without following links. Operations take one
 //! name in the opened directory, so that nothing can be exchanged between the check and the act but the name itself.
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,6 +18,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// Deepest path that is followed upwards.
+#[cfg(target_os = "linux")]
 const DEPTH_MAX: usize = 4096;
 
 /// An open directory.
@@ -210,21 +210,21 @@ impl Seen {
     }
 }
 
-/// Tells whether the directory at `path` is one of `tops`, each (device, inode), or lies below one.
+/// Goes up from the directory at `path` by `..` until `visit` says that it found what it looked for, or the top is reached.
 ///
-/// It goes up by `..` and compares identities, so neither links nor another process's view of the mounts mislead it.
+/// `visit` gets (device, inode) of each directory and a path by which it can be reached while the call lasts. Identities
+/// are misled neither by links nor by another process's view of the mounts.
 ///
 /// # Errors
-/// Whatever the kernel says.
-#[expect(clippy::implicit_hasher, reason = "one caller")]
-pub fn lies_below(path: &Path, tops: &HashSet<(u64, u64)>) -> io::Result<bool> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    #[cfg(target_os = "linux")]
-    let flags = flags | OFlags::PATH;
+/// Whatever the kernel or `visit` say.
+#[cfg(target_os = "linux")]
+pub fn climb(path: &Path, mut visit: impl FnMut((u64, u64), &Path) -> io::Result<bool>) -> io::Result<bool> {
+    use std::os::fd::AsRawFd;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut dir = rustix::fs::open(path, flags, Mode::empty())?;
     for _ in 0..DEPTH_MAX {
         let here = identity(&dir)?;
-        if tops.contains(&here) {
+        if visit(here, &Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()))? {
             return Ok(true);
         }
         let up = rustix::fs::openat(&dir, "..", flags, Mode::empty())?;
@@ -244,6 +244,7 @@ pub fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
     std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
+#[cfg(target_os = "linux")]
 fn identity(dir: &OwnedFd) -> io::Result<(u64, u64)> {
     let seen = Seen::of(&rustix::fs::fstat(dir)?);
     Ok((seen.device, seen.inode))
@@ -417,14 +418,17 @@ mod tests {
         assert_eq!(dir.list().unwrap(), ["link", "other", "third"]);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_directory_is_found_below_another_by_identity() {
         let stage = stage();
         let top = stage.path().join("top");
-        let tops = HashSet::from([identity_of(&top).unwrap()]);
-        assert!(lies_below(&top.join("a/b"), &tops).unwrap() && lies_below(&top, &tops).unwrap());
-        assert!(!lies_below(&stage.path().join("victim"), &tops).unwrap());
-        assert!(!lies_below(&top.join("out"), &tops).unwrap(), "a link is what it leads to");
-        assert!(!lies_below(Path::new("/"), &tops).unwrap());
+        let wanted = identity_of(&top).unwrap();
+        let below = |path: &Path| climb(path, |here, _| Ok(here == wanted)).unwrap();
+        assert!(below(&top.join("a/b")) && below(&top));
+        assert!(!below(&stage.path().join("victim")) && !below(Path::new("/")));
+        assert!(!below(&top.join("out")), "a link is what it leads to");
+        let found = climb(&top.join("a/b"), |_, at| Ok(at.join("victim").exists()));
+        assert!(found.unwrap(), "the path leads to the directory that is visited");
     }
 }

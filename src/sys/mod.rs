@@ -24,7 +24,9 @@ mod flush;
 mod signal;
 mod volume;
 
-pub use beneath::{Beneath, Seen, Sort, identity_of, lies_below};
+#[cfg(target_os = "linux")]
+pub use beneath::climb;
+pub use beneath::{Beneath, Seen, Sort, identity_of};
 #[cfg(feature = "fault")]
 pub use fault::point;
 pub use file::{
