@@ -165,6 +165,13 @@ fn cuts(kind: &'static str, size: &str, options: &[&str], how: Cut, git_fsync: &
         // A git that is cut or killed leaves its own lock, which it asks the user to remove. Ours must work beside it.
         let left_by_git =
             ["packed-refs.lock", "packed-refs.new"].map(|name| memory.sandbox.repo().join(".git").join(name));
+        // The lock that pack-refs takes to remove the loose ref is empty, and so it is not ours, which has its value before it has
+        // its name. A foreign lock is not ours to remove; records wait in the queue until the user does.
+        let pruning = memory.sandbox.repo().join(".git/refs/elf/memory.lock");
+        if fs::metadata(&pruning).is_ok_and(|meta| meta.len() == 0) {
+            memory.record(&["--no-wait"]);
+            fs::remove_file(pruning).unwrap();
+        }
         memory.next(&state);
         for path in left_by_git {
             drop(fs::remove_file(path));
