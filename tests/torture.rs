@@ -170,24 +170,26 @@ fn a_program_that_loses_records_is_found_out() {
     assert!(report.kept.unwrap().starts_with(&parent), "it is kept, to be looked into");
 }
 
+struct Quiet;
+
+impl git_elf::store::Voice for Quiet {
+    fn say(&self, _line: &str) {}
+    fn progress(&self, _what: &str, _done: u64, _total: u64) {}
+}
+
 #[test]
 fn a_reader_without_an_index_waits_for_one_and_not_for_the_lock() {
     let sandbox = Sandbox::new();
     let id = sandbox.record("There before the reader");
-    let move_index = |from: &str, to: &str| {
-        for suffix in ["-wal", "-shm", ""] {
-            let path = |name: &str| sandbox.elf_dir().join(format!("{name}{suffix}"));
-            if path(from).exists() {
-                fs::rename(path(from), path(to)).unwrap();
-            }
-        }
-    };
-    move_index("index.db", "away.db");
+    for suffix in ["-wal", "-shm", ""] {
+        let _ = fs::remove_file(sandbox.elf_dir().join(format!("index.db{suffix}")));
+    }
     let mut file = git_elf::lock::LockFile::open(&sandbox.elf_dir()).unwrap();
     let lock = file.try_lock("test").unwrap().expect("nobody else is here");
     let reader = sandbox.elf_command(["list", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(600));
-    move_index("away.db", "index.db");
+    let repo = git_elf::repo::Repo::open_at(&sandbox.repo()).unwrap();
+    git_elf::store::Store::of(repo, Box::new(Quiet)).unwrap().rebuild(&lock).unwrap();
     let ran = Ran::of(reader.wait_with_output().unwrap()).ok();
     assert!(ran.out.contains(&id), "{ran:?}");
     drop(lock);

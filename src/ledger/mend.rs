@@ -1,4 +1,4 @@
-//! Mending a tip that a power cut left empty or torn.
+//! Mending a tip that a power cut left empty or torn, or took away.
 //!
 //! The tip is set to the newest sound commit that this clone knows: of packed-refs, the reflog and what the caller adds, else
 //! of the tracking refs. A commit is sound when it and every object that it brought (compared with its first parent) can
@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use git2::{ObjectType, Oid, Tree};
 
@@ -42,7 +43,7 @@ impl Ledger<'_> {
             Loose::Torn => None,
             Loose::Value(oid) => Some(oid),
         };
-        if matches!(loose, Loose::Absent) && value.is_none() {
+        if loose == Loose::Absent && value.is_none() && !self.may_be_lost() {
             return Ok(None);
         }
         if let Some(oid) = value
@@ -56,6 +57,7 @@ impl Ledger<'_> {
             best => best,
         };
         let Some(best) = best else { return self.without_any(lock, &loose) };
+        let state = if loose == Loose::Absent { "was lost" } else { "was torn" };
         let edit = refs::Edit {
             git: self.git,
             name: &self.name,
@@ -73,12 +75,24 @@ impl Ledger<'_> {
         for oid in self.torn.take() {
             crate::sys::unlink(&self.loose_path(oid)).doing(|| format!("remove the torn object {oid}"))?;
         }
-        Ok(Some(format!("{} was torn and was set back to {best}, the newest sound commit", self.name)))
+        Ok(Some(format!("{} {state} and was set back to {best}, the newest sound commit", self.name)))
+    }
+
+    /// Tells whether a ref that is absent was lost rather than deleted: whoever deletes a ref deletes its reflog, and git never
+    /// writes an empty packed-refs. (By git's default packed-refs is not flushed before the loose refs are removed.)
+    pub fn may_be_lost(&self) -> bool {
+        let common = self.git.commondir();
+        let size = |path: PathBuf| fs::metadata(path).map(|meta| meta.len()).ok();
+        size(common.join("logs").join(&self.name)).is_some_and(|size| size > 0)
+            || size(common.join("packed-refs")) == Some(0)
     }
 
     /// Removes a ref that holds nothing and that nothing ever stood on: the first record's, before it was durable.
     fn without_any(&self, _lock: &RepoLock<'_>, loose: &Loose) -> Result<Option<String>> {
-        if !matches!(loose, Loose::Torn) {
+        if *loose == Loose::Absent {
+            return Ok(None);
+        }
+        if *loose != Loose::Torn {
             return Err(Error::Refused {
                 what: format!("{} is torn, and no sound commit of it is known here", self.name),
                 hint: "git elf doctor; a clone that has the memory can give it back: git fetch".into(),

@@ -32,6 +32,7 @@ impl Store {
         self.spool.sweep(lock);
         match ledger.tip() {
             Err(Error::Git { .. }) => self.mend(lock, ledger).and_then(|_| ledger.tip()),
+            Ok(None) if ledger.may_be_lost() => self.mend(lock, ledger).and_then(|_| ledger.tip()),
             tip => tip,
         }
     }

@@ -76,7 +76,7 @@ impl Store {
         match index {
             Ok(Some(index)) if pending == 0 && self.is_current(&index, &tip) => return Ok(index),
             // No memory, and none to come: a question must not leave traces.
-            Ok(None) if pending == 0 && tip.is_empty() => return Index::in_memory(),
+            Ok(None) if pending == 0 && tip.is_empty() && !self.ledger().may_be_lost() => return Index::in_memory(),
             Ok(Some(index)) => {
                 drop(index);
                 if !self.refresh_if_free()? {

@@ -140,10 +140,12 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// Whatever the kernel says.
 pub fn create_dir(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        // A disk that cannot say whether it exists: "File exists", which creating it would say, is no reason.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::create_dir_all(path),
     }
-    fs::create_dir_all(path)
 }
 
 /// Appends `bytes` in one write to a file that is created when missing.

@@ -146,7 +146,7 @@ fn cuts(kind: &'static str, size: &str, options: &[&str], how: Cut, git_fsync: &
                 Cut::CopyOfTheImage => {
                     writers.stop(libc::SIGSTOP);
                     std::thread::sleep(Duration::from_millis(50));
-                    fs::copy(disk.image(), disk.copy()).unwrap();
+                    disk.copy_image();
                     writers.send(libc::SIGKILL);
                 }
             }
@@ -165,6 +165,13 @@ fn cuts(kind: &'static str, size: &str, options: &[&str], how: Cut, git_fsync: &
         // A git that is cut or killed leaves its own lock, which it asks the user to remove. Ours must work beside it.
         let left_by_git =
             ["packed-refs.lock", "packed-refs.new"].map(|name| memory.sandbox.repo().join(".git").join(name));
+        // The lock that pack-refs takes to remove the loose ref is empty, and so it is not ours, which has its value before it has
+        // its name. A foreign lock is not ours to remove; records wait in the queue until the user does.
+        let pruning = memory.sandbox.repo().join(".git/refs/elf/memory.lock");
+        if fs::metadata(&pruning).is_ok_and(|meta| meta.len() == 0) {
+            memory.record(&["--no-wait"]);
+            fs::remove_file(pruning).unwrap();
+        }
         memory.next(&state);
         for path in left_by_git {
             drop(fs::remove_file(path));
@@ -198,6 +205,12 @@ impl Disk {
     fn copy(&self) -> std::path::PathBuf {
         self.image().with_extension("copy")
     }
+
+    /// Copies the image as it is, its holes too.
+    fn copy_image(&self) {
+        let (from, to) = (self.image(), self.copy());
+        super::run("cp", &["--sparse=always", from.to_str().unwrap(), to.to_str().unwrap()]).ok();
+    }
 }
 
 #[test]
@@ -216,17 +229,16 @@ fn a_power_cut_on_btrfs_loses_nothing_that_was_acknowledged() {
 }
 
 /// By git's default a cut soon after pack-refs leaves packed-refs empty and the loose ref removed: the ledger's tip is gone,
-/// its objects are not. This holds once such a tip is found again in the reflog or in the index's stamp.
+/// its objects are not.
 #[test]
-#[ignore = "needs the healing of a tip that git lost"]
-fn a_power_cut_after_pack_refs_without_fsync_is_healed() {
+#[ignore = "four minutes: 40 cuts"]
+fn long_power_cuts_after_pack_refs_without_fsync() {
     cuts("xfs", "400M", &[], Cut::ShutDown, "committed,-loose-object", 20);
     cuts("ext4", "256M", &["-F"], Cut::ShutDown, "committed,-loose-object", 20);
 }
 
 /// The state of the row above without the cut: the next record must not begin a second history that hides the first.
 #[test]
-#[ignore = "needs the healing of a tip that git lost"]
 fn a_ledger_whose_packed_ref_was_lost_is_found_again() {
     let mut memory = Memory::new();
     memory.record(&[]);
@@ -238,9 +250,19 @@ fn a_ledger_whose_packed_ref_was_lost_is_found_again() {
 }
 
 #[test]
-#[ignore = "ten minutes: 50 cuts on each file system"]
-fn long_power_cuts() {
+#[ignore = "five minutes: 50 cuts"]
+fn long_power_cuts_on_ext4() {
     cuts("ext4", "2G", &["-F"], Cut::ShutDown, "all", 50);
+}
+
+#[test]
+#[ignore = "five minutes: 50 cuts"]
+fn long_power_cuts_on_xfs() {
     cuts("xfs", "2G", &[], Cut::ShutDown, "all", 50);
-    cuts("btrfs", "2G", &[], Cut::CopyOfTheImage, "all", 50);
+}
+
+#[test]
+#[ignore = "five minutes: 50 cuts"]
+fn long_power_cuts_on_btrfs() {
+    cuts("btrfs", "1G", &[], Cut::CopyOfTheImage, "all", 50);
 }
