@@ -79,8 +79,14 @@ impl Store {
             Ok(None) if pending == 0 && tip.is_empty() && !self.ledger().may_be_lost() => return Index::in_memory(),
             Ok(Some(index)) => {
                 drop(index);
-                if !self.refresh_if_free()? {
-                    self.say_behind(pending);
+                match self.refresh_if_free() {
+                    Ok(true) => {}
+                    Ok(false) => self.say_behind(pending),
+                    // A full disk: what is there is still an answer.
+                    Err(error @ Error::Sql { .. }) if !Index::is_damage(&error) => {
+                        self.say(&format!("the index is behind the ledger: {error}"));
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             Ok(None) | Err(_) => match self.obtain_index() {
