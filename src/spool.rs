@@ -239,14 +239,19 @@ impl Spool {
 
 impl Ticket {
     /// Looks at the entry's own name only.
-    pub fn fate(&self) -> Fate {
+    ///
+    /// # Errors
+    /// When the file system does not say whether the entry was put aside.
+    pub fn fate(&self) -> Result<Fate> {
         // Only "no such file" says that a name is gone; an error of the disk must not turn into an acknowledgement.
-        let is_gone =
-            |path: &Path| matches!(fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
-        match (is_gone(&self.path), is_gone(&self.bad)) {
-            (false, _) => Fate::Waiting,
-            (true, false) => Fate::Rejected,
-            (true, true) => Fate::Committed,
+        match fs::symlink_metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            _ => return Ok(Fate::Waiting),
+        }
+        match fs::symlink_metadata(&self.bad) {
+            Ok(_) => Ok(Fate::Rejected),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Fate::Committed),
+            Err(error) => Err(error).doing(|| format!("look whether {} is there", self.bad.display())),
         }
     }
 

@@ -141,19 +141,17 @@ impl Ready {
     /// Renames the file into place. `git gc` may remove a directory at any time that is empty, so it is created again then.
     fn place(&mut self) -> io::Result<()> {
         let dir = self.target.parent().expect("objects have a directory");
-        let mut attempt = 1;
-        loop {
-            match sys::create_dir(dir).and_then(|()| self.file.rename_to(&self.target)) {
-                // The second is what creating says of a directory that was there and then was not.
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
-                        && attempt < PLACE_ATTEMPTS =>
-                {
-                    attempt += 1;
-                }
+        for _ in 1..PLACE_ATTEMPTS {
+            match self.file.rename_to(&self.target) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 done => return done,
             }
+            match fs::create_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
         }
+        self.file.rename_to(&self.target)
     }
 }
 
@@ -324,6 +322,7 @@ mod tests {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     let _ = fs::remove_dir(&dir);
+                    std::thread::sleep(std::time::Duration::from_micros(50));
                 }
             });
             let failed = (0..2_000).find_map(|i| {

@@ -47,7 +47,7 @@ struct Watching<'a> {
 
 impl Waiter for Watching<'_> {
     fn unneeded(&mut self) -> bool {
-        self.tickets.iter().all(|ticket| ticket.fate() != Fate::Waiting)
+        self.tickets.iter().all(|ticket| matches!(ticket.fate(), Ok(Fate::Committed | Fate::Rejected)))
     }
 
     fn waiting(&mut self, holder: &str) {
@@ -97,11 +97,11 @@ impl Store {
     }
 
     fn acknowledge(&self, ticket: &Ticket) -> Result<State> {
-        let mut fate = ticket.fate();
+        let mut fate = ticket.fate()?;
         if fate == Fate::Waiting {
             ticket.sync()?;
             fault!("queued");
-            fate = ticket.fate();
+            fate = ticket.fate()?;
         }
         match fate {
             Fate::Waiting => Ok(State::Queued),
