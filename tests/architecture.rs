@@ -96,6 +96,9 @@ fn no_room_imports_a_higher_one_or_its_neighbour() {
 fn every_room_is_in_lib_rs_with_its_reason() {
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let lines: Vec<_> = lib.lines().collect();
+    let listed = lines.iter().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let levels: Vec<_> = listed.map(level).collect();
+    assert!(levels.is_sorted(), "lib.rs lists the rooms from low to high");
     for level in ORDER.iter().take(ORDER.len() - 1) {
         for room in *level {
             let at = lines.iter().position(|line| *line == format!("pub mod {room};"));

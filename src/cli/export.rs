@@ -23,14 +23,7 @@ impl Args {
         let store = open_store()?;
         if self.format == "markdown" {
             let filter = Filter::default();
-            let mut rows = Vec::new();
-            store.read(|index| {
-                rows.clear();
-                index.list(&filter, &mut |row| {
-                    rows.push(row);
-                    Ok(())
-                })
-            })?;
+            let rows = store.list(&filter)?;
             rows.iter().try_for_each(|row| print_markdown(&mut context.out, row))?;
             return Ok(Done::Well);
         }

@@ -23,14 +23,7 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
         let store = open_store()?;
         let filter = self.filter.resolve(store.repo(), None)?;
-        let mut rows = Vec::new();
-        store.read(|index| {
-            rows.clear();
-            index.list(&filter, &mut |row| {
-                rows.push(row);
-                Ok(())
-            })
-        })?;
+        let rows = store.list(&filter)?;
         for row in &rows {
             print_row(&mut context.out, row, self.json)?;
         }

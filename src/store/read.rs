@@ -7,7 +7,7 @@
 use super::catch_up::{Goal, Unreadable};
 use super::{Spoken, Store};
 use crate::error::{Error, Result};
-use crate::index::Index;
+use crate::index::{Filter, Index, Row};
 use crate::ledger::{Ledger, Tip};
 use crate::lock::{LockFile, Outcome, RepoLock, Waiter};
 use crate::record::{Id, Record};
@@ -59,6 +59,21 @@ impl Store {
             Some(index) => ask(&index),
             None => ask(&Index::in_memory()?),
         }
+    }
+
+    /// Returns the records that a filter lets through, newest first.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn list(&self, filter: &Filter) -> Result<Vec<Row>> {
+        self.read(|index| {
+            let mut rows = Vec::new();
+            index.list(filter, &mut |row| {
+                rows.push(row);
+                Ok(())
+            })?;
+            Ok(rows)
+        })
     }
 
     /// Opens the index, brought up to date if that needs no waiting.
