@@ -171,3 +171,24 @@ fn the_lock_of_a_dead_process_of_ours_is_removed_and_a_strangers_is_not() {
     assert_eq!(ran.json()[0]["state"], "queued");
     assert!(lock.exists(), "nobody knows whose this is");
 }
+
+#[test]
+fn a_half_written_entry_of_a_dead_writer_goes_and_a_live_ones_stays() {
+    use std::time::{Duration, SystemTime};
+    let sandbox = Sandbox::new();
+    sandbox.record("one");
+    let spool = sandbox.elf_dir().join("spool");
+    let leave = |pid: u32, age: u64| {
+        let path = spool.join(format!(".tmp-{pid}-{age}"));
+        let file = fs::File::create(&path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        path
+    };
+    let mut ended = sandbox.command("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let (dead, young) = (leave(ended.id(), 120), leave(ended.id(), 5));
+    let (live, reused) = (leave(std::process::id(), 120), leave(std::process::id(), 7200));
+    sandbox.record("two");
+    assert_eq!([&dead, &young, &live, &reused].map(|path| path.exists()), [false, true, true, false]);
+    assert_eq!(sandbox.listed().len(), 2);
+}
