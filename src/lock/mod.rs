@@ -7,7 +7,7 @@
 //! instead; the protocol is in `chain.rs`.
 //!
 //! Waiting is exponential back-off with full jitter (delay uniform in 0 … min(cap, base·2ⁿ); M. Brooker, "Exponential
-//! Backoff And Jitter", 2015) from 1 ms to a cap of 64 ms.
+//! Backoff And Jitter", 2015) from 1 ms to a cap of 64 ms, which falls for those who have waited long.
 //!
 //! Lock order, everywhere: repository lock, then git's own ref and index locks, then a SQLite write transaction. A write
 //! transaction borrows the [`RepoLock`], so it cannot outlive it:
@@ -87,6 +87,9 @@ use crate::error::{Doing, Error, Result};
 
 const BASE: Duration = Duration::from_millis(1);
 const CAP: Duration = Duration::from_millis(64);
+/// The cap for those who have waited a second or more, and three seconds or more: in a crowd they get the lock sooner.
+const CAPS_LATER: [(Duration, Duration); 2] =
+    [(Duration::from_secs(3), Duration::from_millis(4)), (Duration::from_secs(1), Duration::from_millis(16))];
 /// Time after which a waiter says once who holds the lock.
 const SAY_AFTER: Duration = Duration::from_millis(300);
 
@@ -214,7 +217,8 @@ impl LockFile {
             }
             let delay = ceiling.mul_f64(fastrand::f64()).min(left);
             std::thread::sleep(delay);
-            ceiling = (ceiling * 2).min(CAP);
+            let later = CAPS_LATER.iter().find(|(waited, _)| start.elapsed() >= *waited);
+            ceiling = (ceiling * 2).min(later.map_or(CAP, |(_, cap)| *cap));
             if waiter.unneeded() {
                 return Ok(Outcome::Unneeded);
             }
