@@ -201,8 +201,8 @@ impl Spool {
         names.iter().try_for_each(|name| sys::unlink(&self.dir.join(name)).doing(|| format!("remove spool/{name}")))
     }
 
-    /// Removes temporary files that are older than a minute and whose writer is gone, or older than an hour: by then the number
-    /// of the process is somebody else's. A writer whose file is taken from it fails before it acknowledges anything.
+    /// Removes temporary files whose writer is gone and that are older than a minute. Age alone proves nothing, since clocks jump;
+    /// a leftover whose process number is somebody else's now stays until that process ends, and nothing reads it meanwhile.
     pub fn sweep(&self, _lock: &RepoLock<'_>) {
         let Ok(dir) = fs::read_dir(&self.dir) else { return };
         for file in dir.flatten() {
@@ -211,8 +211,7 @@ impl Spool {
             let pid = pid.split('-').next().and_then(|pid| pid.parse().ok());
             let written = file.metadata().and_then(|meta| meta.modified()).ok();
             let age = written.and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or_default();
-            let is_alive = pid.is_some_and(sys::process_is_alive);
-            if age > Duration::from_secs(3600) || (age > Duration::from_secs(60) && !is_alive) {
+            if age > Duration::from_secs(60) && !pid.is_some_and(sys::process_is_alive) {
                 let _ = sys::unlink(&file.path());
             }
         }
