@@ -8,7 +8,7 @@
 pub struct QueryText {
     wanted: Vec<String>,
     unwanted: Vec<String>,
-    /// Wanted phrases with punctuation, which the index has no words for: records that have them as typed come first.
+    /// Wanted phrases as typed: the index knows neither case nor punctuation, and records that have them so come first.
     literal: Vec<String>,
 }
 
@@ -24,8 +24,8 @@ impl QueryText {
             };
             let (text, prefix, after) = if let Some(quoted) = term.strip_prefix('"') {
                 let (phrase, after) = quoted.split_once('"').unwrap_or((quoted, ""));
-                if !negated && phrase.contains(|c: char| !c.is_alphanumeric() && !c.is_whitespace()) {
-                    query.literal.push(phrase.to_ascii_lowercase());
+                if !negated && phrase.contains(char::is_alphanumeric) {
+                    query.literal.push(phrase.to_owned());
                 }
                 (phrase, false, after)
             } else {
@@ -53,7 +53,7 @@ impl QueryText {
         if self.wanted.len() < 2 { None } else { self.join(" OR ") }
     }
 
-    /// Returns the phrases that are also looked for as typed, in lower case (ASCII).
+    /// Returns the phrases that are also looked for as typed.
     pub fn literal(&self) -> &[String] {
         &self.literal
     }

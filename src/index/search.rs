@@ -104,13 +104,13 @@ impl Index {
     }
 
     fn matching(&self, expression: &str, literal: &[String], filter: &Filter, found: &mut Vec<Row>) -> Result<()> {
-        // Ranking happens on row numbers alone; texts are fetched for the rows that are returned, and for phrases with
-        // punctuation, which are compared as typed.
+        // Ranking happens on row numbers alone; texts are fetched for the rows that are returned, and for quoted phrases, which
+        // are compared as typed: one point for the same letters and punctuation, another for the same case.
         let as_typed = if literal.is_empty() {
             "0"
         } else {
-            "(SELECT count(*) FROM json_each(:literal)
-              WHERE instr(lower(replace(record.title || ' ' || record.body, char(10), ' ')), value) > 0)"
+            "(SELECT sum((instr(text, value) > 0) + (instr(lower(text), lower(value)) > 0)) FROM json_each(:literal),
+              (SELECT replace(record.title || ' ' || record.body, char(10), ' ') AS text))"
         };
         let sql = format!(
             "SELECT front, body, -rank AS score FROM (

@@ -84,6 +84,7 @@ pub use lend::Ended;
 pub use survey::{Found, Verdict, survey};
 
 use crate::error::{Doing, Error, Result};
+use crate::sys;
 
 const BASE: Duration = Duration::from_millis(1);
 const CAP: Duration = Duration::from_millis(64);
@@ -235,7 +236,13 @@ impl LockFile {
         let rung = (0..self.rungs.len()).rev().find(|rung| chain::all_stand(&self.dir, &self.tokens[..*rung]));
         match chain::holder(&self.dir, rung.unwrap_or_default()) {
             Some((pid, what)) => format!("pid {pid} ({what})"),
-            None => "another process".to_owned(),
+            // Somebody who is no git-elf: the system may know who.
+            None => match sys::links(&self.dir.join(chain::file_name(0)))
+                .and_then(|(_, inode)| processes::flock_holders(inode).pop())
+            {
+                Some(pid) => format!("pid {pid} (no git-elf)"),
+                None => "another process".to_owned(),
+            },
         }
     }
 }
