@@ -138,11 +138,14 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let doing = || format!("open {}", path.display());
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_file() => {
-            if seal::read(path) == Seal::Whole {
-                match open_or_migrate(path) {
-                    Err(error) if !is_environment(&error) => {}
-                    result => return result.doing(doing),
-                }
+            let opened = match seal::read(path) {
+                Seal::Whole => open_or_migrate(path),
+                Seal::UnderWay => finish_checkpoint(path),
+                Seal::Broken => Err(rusqlite::Error::InvalidQuery),
+            };
+            match opened {
+                Err(error) if !is_environment(&error) => {}
+                result => return result.doing(doing),
             }
             match reset(path).and_then(|()| open_or_migrate(path)) {
                 Err(error) if is_environment(&error) => return Err(error).doing(doing),
@@ -158,6 +161,20 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     }
     let conn = open_or_migrate(path).doing(doing)?;
     seal::close(path).doing(doing)?;
+    Ok(conn)
+}
+
+/// Opens an index whose last checkpoint died, and does it again: as long as the log is there, nothing is missing.
+fn finish_checkpoint(path: &Path) -> rusqlite::Result<Connection> {
+    if fs::metadata(with_suffix(path, "-wal")).map_or(0, |log| log.len()) == 0 {
+        return Err(rusqlite::Error::InvalidQuery);
+    }
+    let conn = open_or_migrate(path)?;
+    conn.busy_timeout(Duration::from_millis(50))?;
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    // Without the note the next holder makes the index again.
+    let _ = seal::close(path);
     Ok(conn)
 }
 

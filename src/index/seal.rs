@@ -6,7 +6,7 @@
 //! the file's inode, size and times are noted beside it, and a file that does not match its note is made again.
 //!
 //! While a checkpoint runs the note says so, and readers trust the file: SQLite itself keeps them right as long as the log is
-//! there. A kill during a checkpoint costs one rebuild. Decay of the medium changes no times; `git elf check` compares every row
+//! there. A checkpoint that died is done again by the next holder. Decay of the medium changes no times; `git elf check` compares every row
 //! with the ledger and finds that. Without a log (on network file systems) every transaction changes the file, and nothing
 //! is compared.
 

@@ -104,7 +104,7 @@ impl Store {
                     Err(error) => return Err(error),
                 }
             }
-            Ok(None) | Err(_) => match self.obtain_index() {
+            _ => match self.obtain_index() {
                 Err(error) if error.is_unwritable() => {
                     return Index::read_unsealed(self.repo.elf_dir())?.ok_or(error);
                 }
