@@ -23,7 +23,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use git2::{ErrorCode, ObjectType, Oid};
+use git2::{ObjectType, Oid};
 
 pub use tree::{Change, Item};
 
@@ -94,15 +94,8 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// When the ref, or the commit it names, cannot be read.
     pub fn tip(&self) -> Result<Option<Tip>> {
-        let doing = || format!("read {}", self.name);
-        match self.git.refname_to_id(&self.name) {
-            Ok(commit) => {
-                let tree = self.commit_at(commit)?.tree_id();
-                Ok(Some(Tip { commit, tree }))
-            }
-            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-            Err(error) => Err(error).doing(doing),
-        }
+        let Some(commit) = self.tip_id()? else { return Ok(None) };
+        Ok(Some(Tip { commit, tree: self.commit_at(commit)?.tree_id() }))
     }
 
     /// Reads the commit that the ref names, without looking at the commit itself.
@@ -110,11 +103,7 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// When the ref cannot be read.
     pub fn tip_id(&self) -> Result<Option<Oid>> {
-        match self.git.refname_to_id(&self.name) {
-            Ok(commit) => Ok(Some(commit)),
-            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-            Err(error) => Err(error).doing(|| format!("read {}", self.name)),
-        }
+        refs::value_of(self.git, &self.name)
     }
 
     /// Tells whether the tree has a file for this id: one look-up along the shards, whatever the slug.

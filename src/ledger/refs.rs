@@ -28,6 +28,15 @@ pub(super) fn prepare_value(scratch: &Path, commit: Oid) -> Result<Prepared> {
         .doing(|| "write the new value of the ref".into())
 }
 
+/// Reads what a ref points to; `None` when it is absent.
+pub(super) fn value_of(git: &Repository, name: &str) -> Result<Option<Oid>> {
+    match git.refname_to_id(name) {
+        Ok(oid) => Ok(Some(oid)),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(error).doing(|| format!("read {name}")),
+    }
+}
+
 /// One move of the ref.
 pub(super) struct Edit<'a> {
     pub git: &'a Repository,
@@ -57,7 +66,7 @@ impl Edit<'_> {
         self.take_lock(value)?;
         let lock = RefLock(Some(&self.lock_path));
         fault!("ref-locked");
-        if self.current()? != self.old {
+        if value_of(self.git, self.name)? != self.old {
             return Ok(false);
         }
         self.put(value, lock).map(|()| true)
@@ -108,14 +117,6 @@ impl Edit<'_> {
                 }
                 Err(error) => return Err(error).doing(|| format!("create {}", self.lock_path.display())),
             }
-        }
-    }
-
-    fn current(&self) -> Result<Option<Oid>> {
-        match self.git.refname_to_id(self.name) {
-            Ok(oid) => Ok(Some(oid)),
-            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-            Err(error) => Err(error).doing(|| format!("read {}", self.name)),
         }
     }
 

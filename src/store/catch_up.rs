@@ -3,7 +3,7 @@
 use git2::Oid;
 
 use super::Store;
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
 use crate::index::{Batch, Index, Sample, Stamp};
 use crate::ledger::{Change, Item, Ledger, Tip};
 use crate::lock::RepoLock;
@@ -201,7 +201,7 @@ fn put_all(batch: &mut Batch<'_>, goal: &Goal<'_>, entries: &[Entry]) -> Result<
 
 fn put_touched(batch: &mut Batch<'_>, goal: &Goal<'_>) -> Result<()> {
     for (_, path, blob) in batch.touched()? {
-        let oid = Oid::from_str(&blob).map_err(|source| Error::Git { doing: "read a blob id".into(), source })?;
+        let oid = Oid::from_str(&blob).doing(|| "read a blob id".into())?;
         match goal.ledger.blob(oid) {
             Ok(text) => batch.put(&path, &blob, Record::parse(&text)?)?,
             Err(Error::Git { .. }) if goal.unreadable == Unreadable::IsNoted => {}

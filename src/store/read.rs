@@ -6,7 +6,7 @@
 
 use super::catch_up::{Goal, Unreadable};
 use super::{Spoken, Store};
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
 use crate::index::{Filter, Index, Row};
 use crate::ledger::{Ledger, Tip};
 use crate::lock::{LockFile, Outcome, RepoLock, Waiter};
@@ -223,8 +223,7 @@ impl Store {
             return Ok(waiting);
         }
         if let Some((_, blob)) = self.read(|index| index.file_of(id))? {
-            let oid =
-                git2::Oid::from_str(&blob).map_err(|source| Error::Git { doing: "read a blob id".into(), source })?;
+            let oid = git2::Oid::from_str(&blob).doing(|| "read a blob id".into())?;
             return Record::parse(&self.ledger().blob(oid)?);
         }
         Err(Error::NotFound { id: id.to_string() })
