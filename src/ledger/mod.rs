@@ -13,6 +13,7 @@
 //!
 //! [`Ledger::heal`]: crate::ledger::Ledger::heal
 
+mod checkout;
 mod mend;
 mod objects;
 mod read;
@@ -25,8 +26,12 @@ use std::path::PathBuf;
 
 use git2::{ObjectType, Oid};
 
+pub use checkout::place;
 pub use tree::{Change, Item};
 
+use checkout::Checkouts;
+
+use crate::config::IN_TREE;
 use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
 use crate::record::{Id, Kind, Record, field};
@@ -35,11 +40,18 @@ use crate::sys::Flush;
 
 /// Says what the ledger's ref is, to whoever finds it with plain git.
 pub const README: &str = include_str!("README.md");
+/// Says what `memory/` is, to whoever finds it in a branch.
+const README_IN_TREE: &str = include_str!("README_IN_TREE.md");
+/// The directory of the records on the current branch.
+const DIR: &str = "memory";
 
 /// A ledger in an open repository.
 pub struct Ledger<'r> {
+    repo: &'r Repo,
     git: &'r git2::Repository,
     name: String,
+    /// Records are below `memory/` on HEAD; paths and trees are those below it everywhere but in a commit.
+    in_tree: bool,
     scratch: PathBuf,
     flush: Flush,
     /// Objects whose loose file was found whole, or is none.
@@ -52,6 +64,7 @@ pub struct Ledger<'r> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tip {
     pub commit: Oid,
+    /// The tree that has the records: the commit's own, or that of `memory/` in it; empty where there is none.
     pub tree: Oid,
 }
 
@@ -75,8 +88,10 @@ impl<'r> Ledger<'r> {
     pub fn new(repo: &'r Repo, name: &str) -> Self {
         let common = repo.common_dir();
         Self {
+            repo,
             git: repo.git(),
             name: name.to_owned(),
+            in_tree: name == IN_TREE,
             scratch: repo.elf_dir().join("tmp"),
             flush: Flush::of(common),
             checked: RefCell::default(),
@@ -94,8 +109,59 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// When the ref, or the commit it names, cannot be read.
     pub fn tip(&self) -> Result<Option<Tip>> {
-        let Some(commit) = self.tip_id()? else { return Ok(None) };
-        Ok(Some(Tip { commit, tree: self.commit_at(commit)?.tree_id() }))
+        self.tip_id()?.map(|commit| self.tip_at(commit)).transpose()
+    }
+
+    /// Reads where a commit has its records.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has something else in the place of `memory/`.
+    pub fn tip_at(&self, commit: Oid) -> Result<Tip> {
+        Ok(Tip { commit, tree: self.records_of(self.commit_at(commit)?.tree_id())? })
+    }
+
+    /// Finds the records' tree in a commit's tree.
+    ///
+    /// # Errors
+    /// When `memory` is no directory there, or an object cannot be read.
+    pub fn records_of(&self, root: Oid) -> Result<Oid> {
+        if !self.in_tree {
+            return Ok(root);
+        }
+        match self.tree_at(root)?.get_name(DIR) {
+            None => Ok(Oid::hash_object(ObjectType::Tree, b"").expect("hashing bytes in memory does not fail")),
+            Some(entry) if entry.kind() == Some(ObjectType::Tree) => Ok(entry.id()),
+            Some(entry) => Err(Error::Refused {
+                what: format!("{DIR} on the current branch is no directory (mode {:o})", entry.filemode()),
+                hint: "move it out of the way, or keep the memory elsewhere: git config elf.ref refs/elf/memory".into(),
+            }),
+        }
+    }
+
+    /// Tells whether the records are below `memory/` on the current branch.
+    pub fn is_in_tree(&self) -> bool {
+        self.in_tree
+    }
+
+    /// Returns the path of a record's file in a commit.
+    pub fn path_of(&self, record: &Record) -> String {
+        self.prefixed(&record.path())
+    }
+
+    fn prefixed(&self, path: &str) -> String {
+        if self.in_tree { format!("{DIR}/{path}") } else { path.to_owned() }
+    }
+
+    /// Returns the full name of the branch or ref that a commit moves; `None` when HEAD is detached.
+    ///
+    /// # Errors
+    /// When HEAD cannot be read.
+    pub fn branch(&self) -> Result<Option<String>> {
+        if !self.in_tree {
+            return Ok(Some(self.name.clone()));
+        }
+        let head = self.git.find_reference("HEAD").doing(|| "read HEAD".into())?;
+        Ok(head.symbolic_target().ok().flatten().map(str::to_owned))
     }
 
     /// Reads the commit that the ref names, without looking at the commit itself.
@@ -202,7 +268,20 @@ impl<'r> Ledger<'r> {
     /// same inode as one of them. Returns what was healed.
     pub fn heal(&self, _lock: &RepoLock<'_>) -> Vec<String> {
         let elsewhere = objects::other_disk(self.git);
-        [&self.scratch, &elsewhere].into_iter().flat_map(|scratch| refs::heal(scratch, &self.lock_path())).collect()
+        let locks = || self.locks();
+        [&self.scratch, &elsewhere].into_iter().flat_map(|scratch| refs::heal(scratch, &locks)).collect()
+    }
+
+    /// Lists the locks of git that a commit takes.
+    fn locks(&self) -> Vec<PathBuf> {
+        let common = self.git.commondir();
+        let mut locks = vec![common.join(format!("{}.lock", self.name))];
+        for worktree in self.repo.worktrees() {
+            locks.push(checkout::lock_of(&worktree.index()));
+            locks.push(worktree.git_dir.join("HEAD.lock"));
+            locks.extend(worktree.branch().map(|branch| common.join(format!("{branch}.lock"))));
+        }
+        locks
     }
 
     /// Adds files in one commit on `base` and moves the ref to it. When this returns [`Published::At`], all of it is durable.
@@ -218,24 +297,62 @@ impl<'r> Ledger<'r> {
         message: &str,
         who: &Identity,
     ) -> Result<Published> {
-        self.refuse_checked_out()?;
         self.refuse_foreign(base)?;
-        let batch = objects::build(self.git, base, files, message, who)?;
+        let branch = self.branch()?;
+        let checkouts = match &branch {
+            Some(branch) if !branch.starts_with("refs/heads/") => None,
+            branch => Some(Checkouts::of(self.repo, branch.as_deref(), &self.scratch)?),
+        };
+        let root = |tip: Tip| Ok(objects::Base { commit: tip.commit, root: self.commit_at(tip.commit)?.tree_id() });
+        let root = base.map(root).transpose()?;
+        let files = self.with_readme(base, files)?;
+        let batch = objects::build(self.git, root, &files, message, who)?;
         let place = objects::Place::new(self.git, &self.scratch)?;
         let value = refs::prepare_value(&self.scratch, batch.commit)?;
         place.write(&batch, &value, self.flush)?;
+        let name = branch.as_deref().unwrap_or("HEAD");
+        let dir = if branch.is_some() { self.git.commondir() } else { self.git.path() };
         let edit = refs::Edit {
             git: self.git,
-            name: &self.name,
-            lock_path: self.lock_path(),
+            dir,
+            name,
+            lock_path: dir.join(format!("{name}.lock")),
             old: base.map(|tip| tip.commit),
             new: batch.commit,
             who,
             message: message.lines().next().unwrap_or_default(),
             flush: self.flush,
         };
-        let moved = edit.run(&value)?;
-        Ok(if moved { Published::At(Tip { commit: batch.commit, tree: batch.tree }) } else { Published::Moved })
+        let moved = match &checkouts {
+            None => edit.run(&value, &mut || Ok(()))?,
+            Some(checkouts) => {
+                checkouts.place(&files)?;
+                let moved = checkouts.keep_in_step(&batch.entries, &|before| edit.run(&value, before))?;
+                if moved && branch.is_some() {
+                    checkouts.append_reflogs(&edit.reflog_line());
+                }
+                moved
+            }
+        };
+        if !moved {
+            return Ok(Published::Moved);
+        }
+        Ok(Published::At(Tip { commit: batch.commit, tree: self.records_of(batch.tree)? }))
+    }
+
+    /// Gives files their paths in a commit, and adds the constant README where there is none.
+    fn with_readme<'f>(&self, base: Option<Tip>, files: &[NewFile<'f>]) -> Result<Vec<NewFile<'f>>> {
+        let mut all: Vec<_> =
+            files.iter().map(|file| NewFile { path: self.prefixed(&file.path), text: file.text }).collect();
+        let is_new = match base {
+            None => true,
+            Some(tip) => self.in_tree && self.tree_at(tip.tree)?.is_empty(),
+        };
+        if is_new {
+            let text = if self.in_tree { README_IN_TREE } else { README };
+            all.push(NewFile { path: self.prefixed("README.md"), text });
+        }
+        Ok(all)
     }
 
     /// Brings a blob of the ledger to disk again whose object is torn; its text came from the spool.
@@ -259,6 +376,12 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// When the ref moved, a worktree has it checked out, or the disk refuses.
     pub fn delete(&self, _lock: &RepoLock<'_>, tip: Tip) -> Result<()> {
+        if self.in_tree {
+            return Err(Error::Refused {
+                what: format!("this memory is the directory {DIR} of your branch"),
+                hint: "remove it there, with git".into(),
+            });
+        }
         self.refuse_checked_out()?;
         let doing = || format!("delete {}", self.name);
         let mut reference = self.git.find_reference(&self.name).doing(doing)?;
@@ -275,7 +398,8 @@ impl<'r> Ledger<'r> {
 
     /// Refuses a ref that holds something else than a memory, as a branch named by mistake, or by a stranger's `.elf.toml`.
     fn refuse_foreign(&self, base: Option<Tip>) -> Result<()> {
-        let Some(tip) = base else { return Ok(()) };
+        // A directory of the branch is the user's, and hand-written files in it are welcome.
+        let Some(tip) = base.filter(|_| !self.in_tree) else { return Ok(()) };
         let tree = self.tree_at(tip.tree)?;
         let readme =
             Oid::hash_object(ObjectType::Blob, README.as_bytes()).expect("hashing bytes in memory does not fail");
@@ -291,23 +415,13 @@ impl<'r> Ledger<'r> {
         })
     }
 
-    /// Refuses a branch that some worktree has checked out: its files and index would fall behind.
+    /// Refuses a branch that some worktree has checked out: its files and index would be left behind.
     fn refuse_checked_out(&self) -> Result<()> {
-        if !self.name.starts_with("refs/heads/") {
-            return Ok(());
-        }
-        let common = self.git.commondir();
-        let worktrees = std::fs::read_dir(common.join("worktrees")).into_iter().flatten().flatten();
-        let heads = std::iter::once(common.join("HEAD")).chain(worktrees.map(|dir| dir.path().join("HEAD")));
-        for head in heads {
-            let text = std::fs::read_to_string(&head).unwrap_or_default();
-            if text.strip_prefix("ref: ").map(str::trim) == Some(&self.name) && !self.git.is_bare() {
-                return Err(Error::Refused {
-                    what: format!("{} is checked out, and a ledger's branch must not be", self.name),
-                    hint: "check another branch out there, or git config elf.ref refs/elf/memory".into(),
-                });
-            }
-        }
-        Ok(())
+        let used = self.repo.worktrees().into_iter().find(|worktree| worktree.uses(&self.name));
+        let Some(worktree) = used else { return Ok(()) };
+        Err(Error::Refused {
+            what: format!("{} is checked out in {}", self.name, worktree.root.display()),
+            hint: "check another branch out there".into(),
+        })
     }
 }

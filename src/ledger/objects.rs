@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use git2::{ObjectType, Odb, Oid, Repository, Signature};
 
-use super::{NewFile, README, Tip};
+use super::NewFile;
 use crate::error::{Doing, Result};
 use crate::fault;
 use crate::repo::Identity;
@@ -33,12 +33,22 @@ pub(super) struct Batch {
     objects: Vec<(Oid, ObjectType)>,
     pub commit: Oid,
     pub tree: Oid,
+    /// The files with their blobs.
+    pub entries: Vec<(String, Oid)>,
+}
+
+/// What a new commit is built on.
+#[derive(Clone, Copy)]
+pub(super) struct Base {
+    pub commit: Oid,
+    /// The commit's whole tree.
+    pub root: Oid,
 }
 
 /// Builds the commit that adds `files` to `base`.
 pub(super) fn build(
     git: &Repository,
-    base: Option<Tip>,
+    base: Option<Base>,
     files: &[NewFile<'_>],
     message: &str,
     who: &Identity,
@@ -51,18 +61,16 @@ pub(super) fn build(
     odb.add_new_mempack_backend(1).doing(doing)?;
     let memory = Repository::from_odb(odb).doing(doing)?;
     let mut builder = Builder { git, memory: &memory, objects: Vec::new() };
-    let readme =
-        if base.is_none() { Some(("README.md", builder.write(ObjectType::Blob, README.as_bytes())?)) } else { None };
     let mut leaves = files
         .iter()
         .map(|file| Ok((file.path.as_str(), builder.write(ObjectType::Blob, file.text.as_bytes())?)))
         .collect::<Result<Vec<_>>>()?;
-    leaves.extend(readme);
     leaves.sort_unstable();
-    let tree = builder.tree(base.map(|tip| tip.tree), &leaves)?;
+    let entries = leaves.iter().map(|(path, oid)| ((*path).to_owned(), *oid)).collect();
+    let tree = builder.tree(base.map(|base| base.root), &leaves)?;
     let commit = builder.commit(base, tree, message, who)?;
     let objects = builder.objects;
-    Ok(Batch { memory, objects, commit, tree })
+    Ok(Batch { memory, objects, commit, tree, entries })
 }
 
 struct Builder<'a> {
@@ -102,7 +110,7 @@ impl Builder<'_> {
         Ok(oid)
     }
 
-    fn commit(&mut self, base: Option<Tip>, tree: Oid, message: &str, who: &Identity) -> Result<Oid> {
+    fn commit(&mut self, base: Option<Base>, tree: Oid, message: &str, who: &Identity) -> Result<Oid> {
         let doing = || "build a commit".to_owned();
         let odb = self.memory.odb().doing(doing)?;
         if let Some(tip) = base {

@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -256,6 +257,15 @@ impl Judge<'_> {
 
     fn users(&self) -> &Users {
         self.users.get_or_init(|| processes::users(&places(self.repo), &self.owners))
+    }
+}
+
+/// Names a git process that works in the repository, or why it is not known; `None` when there is none.
+pub fn git_at_work(repo: &Repo) -> Option<String> {
+    let owner = std::fs::metadata(repo.common_dir()).ok().map(|meta| meta.uid());
+    match processes::users(&places(repo), &owner.into_iter().collect()) {
+        Users::Nobody => None,
+        Users::Somebody(who) | Users::NotKnown(who) => Some(who),
     }
 }
 

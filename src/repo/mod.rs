@@ -4,11 +4,13 @@
 //! `GIT_CEILING_DIRECTORIES`, `GIT_CONFIG_GLOBAL` …) counts as it does for git.
 
 mod settings;
+mod worktree;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub use settings::Settings;
+pub use worktree::Worktree;
 
 use crate::error::{Doing, Error, Result};
 use crate::sys;

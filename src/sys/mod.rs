@@ -21,6 +21,7 @@ mod beneath;
 mod fault;
 mod file;
 mod flush;
+mod place;
 mod signal;
 mod volume;
 
