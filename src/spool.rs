@@ -136,6 +136,42 @@ impl Spool {
         Ok(listing)
     }
 
+    /// Returns a digest of the entries' names, which say what the entries hold; empty when nothing waits.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn digest(&self) -> Result<String> {
+        let mut names = self.names()?;
+        names.sort_unstable();
+        Ok(if names.is_empty() { String::new() } else { blob_id(names.join("\n").as_bytes()).to_string() })
+    }
+
+    /// Returns where the entries are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Takes over the entries of another spool on the same file system; returns how many.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn take_over(&self, _lock: &RepoLock<'_>, other: &Self) -> Result<usize> {
+        let names = other.names()?;
+        sys::create_dir(&self.bad_dir()).doing(|| format!("create {}", self.dir.display()))?;
+        let doing = || format!("move the entries of {}", other.dir.display());
+        for name in &names {
+            sys::rename(&other.dir.join(name), &self.dir.join(name)).doing(doing)?;
+        }
+        if !names.is_empty() {
+            // What was acknowledged as queued must stay so.
+            sys::sync_dir(&self.dir).doing(doing)?;
+        }
+        for name in other.bad() {
+            sys::rename(&other.bad_dir().join(&name), &self.bad_dir().join(&name)).doing(doing)?;
+        }
+        Ok(names.len())
+    }
+
     /// Returns the number of entries without reading them.
     pub fn len(&self) -> usize {
         self.names().map_or(0, |names| names.len())

@@ -16,6 +16,7 @@ mod editor;
 mod event;
 mod export;
 mod filter;
+mod flush;
 mod help;
 mod hook;
 mod import;
@@ -74,6 +75,7 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Uninstall(uninstall::Args),
+    Flush(flush::Args),
     #[command(hide = true)]
     Help(help::Args),
     #[command(hide = true)]
@@ -168,6 +170,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Import(args)) => args.run(context),
         Some(Verb::Export(args)) => args.run(context),
         Some(Verb::Uninstall(args)) => args.run(context),
+        Some(Verb::Flush(args)) => args.run(context),
         Some(Verb::Hook(args)) => args.run(context),
         Some(Verb::Lock(args)) => args.run(context),
         Some(Verb::Completions(args)) => args.run(context),

@@ -9,6 +9,8 @@
 //! 4. The ref's `.lock` is taken by linking the prepared file to it; the old value is compared; the reflog is written; the
 //!    lock is renamed onto the ref and fsynced (`refs`).
 //!
+//! On a branch that is checked out, the worktrees are kept in step (`checkout`).
+//!
 //! A kill leaves temporary files and at most a `.lock` that is the same inode as one of them: [`Ledger::heal`] removes both.
 //!
 //! [`Ledger::heal`]: crate::ledger::Ledger::heal
@@ -22,6 +24,8 @@ mod tree;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 
 use git2::{ObjectType, Oid};
@@ -36,7 +40,7 @@ use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
 use crate::record::{Id, Kind, Record, field};
 use crate::repo::{Identity, Repo};
-use crate::sys::Flush;
+use crate::sys::{self, Flush};
 
 /// Says what the ledger's ref is, to whoever finds it with plain git.
 pub const README: &str = include_str!("README.md");
@@ -83,6 +87,11 @@ pub enum Published {
     Moved,
 }
 
+/// Returns the name of a tree without entries, which needs no object.
+pub fn empty_tree() -> Oid {
+    Oid::hash_object(ObjectType::Tree, b"").expect("hashing bytes in memory does not fail")
+}
+
 impl<'r> Ledger<'r> {
     /// Names the ledger of a repository; nothing is read yet.
     pub fn new(repo: &'r Repo, name: &str) -> Self {
@@ -97,6 +106,11 @@ impl<'r> Ledger<'r> {
             checked: RefCell::default(),
             torn: RefCell::default(),
         }
+    }
+
+    /// Names the records below `memory/` on a branch that is not the current one.
+    pub fn in_branch(repo: &'r Repo, branch: &str) -> Self {
+        Self { in_tree: true, ..Self::new(repo, branch) }
     }
 
     /// Returns the full name of the ref.
@@ -129,7 +143,7 @@ impl<'r> Ledger<'r> {
             return Ok(root);
         }
         match self.tree_at(root)?.get_name(DIR) {
-            None => Ok(Oid::hash_object(ObjectType::Tree, b"").expect("hashing bytes in memory does not fail")),
+            None => Ok(empty_tree()),
             Some(entry) if entry.kind() == Some(ObjectType::Tree) => Ok(entry.id()),
             Some(entry) => Err(Error::Refused {
                 what: format!("{DIR} on the current branch is no directory (mode {:o})", entry.filemode()),
@@ -157,7 +171,7 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// When HEAD cannot be read.
     pub fn branch(&self) -> Result<Option<String>> {
-        if !self.in_tree {
+        if self.name != IN_TREE {
             return Ok(Some(self.name.clone()));
         }
         let head = self.git.find_reference("HEAD").doing(|| "read HEAD".into())?;
@@ -363,12 +377,48 @@ impl<'r> Ledger<'r> {
         objects::Place::new(self.git, &self.scratch)?.restore(text.as_bytes(), self.flush)
     }
 
+    /// Makes records of a commit durable that somebody else committed: git leaves loose objects unsynced.
+    ///
+    /// # Errors
+    /// When an object cannot be read, or the disk refuses.
+    pub fn make_durable(&self, lock: &RepoLock<'_>, tip: Tip, records: &[(Kind, Id)]) -> Result<()> {
+        let mut oids = vec![tip.commit, self.commit_at(tip.commit)?.tree_id(), tip.tree];
+        for (kind, id) in records {
+            let mut tree = tip.tree;
+            for name in Record::leaf(*kind, *id).split('/') {
+                let Some(entry) = self.tree_at(tree)?.get_name(name).map(|entry| entry.id()) else { break };
+                tree = entry;
+                oids.push(tree);
+            }
+            oids.extend(self.files_at(tip.tree, *kind, *id)?.into_iter().map(|(_, blob)| blob));
+        }
+        oids.sort_unstable();
+        oids.dedup();
+        let mut files = Vec::new();
+        for oid in oids {
+            match File::open(self.loose_path(oid)) {
+                Ok(file) => files.push(file),
+                // In a pack, which git has synced.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).doing(|| format!("make {oid} durable")),
+            }
+        }
+        let handles: Vec<_> = files.iter().collect();
+        sys::flush_all(&handles, self.flush).doing(|| "make the objects of a commit durable".into())?;
+        // A commit that is no longer on the branch needs no ref.
+        if self.tip_id()? == Some(tip.commit) { self.sync_ref(lock) } else { Ok(()) }
+    }
+
     /// Makes the present value of the ref durable, for records that were found in it.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn sync_ref(&self, _lock: &RepoLock<'_>) -> Result<()> {
-        refs::sync(self.git.commondir(), &self.name, self.flush)
+        let (dir, name) = match self.branch()? {
+            Some(branch) => (self.git.commondir(), branch),
+            None => (self.git.path(), IN_TREE.to_owned()),
+        };
+        refs::sync(dir, &name, self.flush)
     }
 
     /// Deletes the ref, if it still points to `tip`. git keeps the commits until it collects garbage.

@@ -61,9 +61,8 @@ impl Worktree {
 
     /// Tells whether moving a branch concerns this worktree: it is checked out here, or is being rebased or bisected.
     pub fn uses(&self, branch: &str) -> bool {
-        let says = |file: &str, name: &str| {
-            fs::read_to_string(self.git_dir.join(file)).is_ok_and(|text| text.trim() == name)
-        };
+        let says =
+            |file: &str, name: &str| fs::read_to_string(self.git_dir.join(file)).is_ok_and(|text| text.trim() == name);
         self.branch().as_deref() == Some(branch)
             || says("rebase-merge/head-name", branch)
             || says("rebase-apply/head-name", branch)

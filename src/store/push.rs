@@ -32,7 +32,7 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be read or the index cannot be written.
     pub fn in_step(&self, verb: &str, patience: Duration) -> Result<InStep> {
-        if self.spool.is_empty() && self.is_stamped()? {
+        if self.is_stamped()? {
             return Ok(InStep::Yes);
         }
         self.repo.create_elf_dir()?;
@@ -53,12 +53,15 @@ impl Store {
     }
 
     fn is_stamped(&self) -> Result<bool> {
-        let Some(tip) = self.ledger().tip_id()? else { return Ok(true) };
-        let index = Index::read(self.repo.elf_dir()).ok().flatten();
-        Ok(index.is_some_and(|index| self.is_current(&index, &tip.to_string())))
+        let present = self.present()?;
+        if present.has_nothing() {
+            return Ok(true);
+        }
+        let index = Index::read(&self.index_dir).ok().flatten();
+        Ok(index.is_some_and(|index| self.is_current(&index, &present)))
     }
 
-    /// Finds the tree of a commit; `None` when the object is not here.
+    /// Finds the records' tree of a commit; `None` when the object is not here.
     ///
     /// # Errors
     /// When it is here and has no tree.
@@ -68,7 +71,8 @@ impl Store {
             return Ok(None);
         }
         let tree = git.find_object(oid, None).and_then(|object| object.peel_to_tree());
-        tree.map(|tree| Some(tree.id())).doing(|| format!("read the tree of {oid}"))
+        let tree = tree.doing(|| format!("read the tree of {oid}"))?;
+        self.ledger().records_of(tree.id()).map(Some)
     }
 
     /// Counts the record files of a tree that another one lacks.
