@@ -26,6 +26,7 @@ mod lock;
 mod locks;
 mod log;
 mod manual;
+mod migrate;
 mod output;
 mod record;
 mod search;
@@ -86,6 +87,7 @@ enum Verb {
     Completions(completions::Args),
     #[command(hide = true)]
     Manual(manual::Args),
+    Migrate(migrate::Args),
     #[command(hide = true)]
     Torture(torture::Args),
 }
@@ -175,6 +177,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Lock(args)) => args.run(context),
         Some(Verb::Completions(args)) => args.run(context),
         Some(Verb::Manual(args)) => args.run(context),
+        Some(Verb::Migrate(args)) => args.run(context),
         Some(Verb::Torture(args)) => args.run(context),
     }
 }

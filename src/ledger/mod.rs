@@ -16,10 +16,12 @@
 //! [`Ledger::heal`]: crate::ledger::Ledger::heal
 
 mod checkout;
+mod find;
 mod mend;
 mod objects;
 mod read;
 mod refs;
+mod split;
 mod tree;
 
 use std::cell::RefCell;
@@ -38,7 +40,7 @@ use checkout::Checkouts;
 use crate::config::IN_TREE;
 use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
-use crate::record::{Id, Kind, Record, field};
+use crate::record::{Id, Kind, Record};
 use crate::repo::{Identity, Repo};
 use crate::sys::{self, Flush};
 
@@ -46,6 +48,8 @@ use crate::sys::{self, Flush};
 pub const README: &str = include_str!("README.md");
 /// Says what `memory/` is, to whoever finds it in a branch.
 const README_IN_TREE: &str = include_str!("README_IN_TREE.md");
+/// Name of the file that says on which ref a memory is that was here.
+pub const MOVED: &str = "MOVED";
 /// The directory of the records on the current branch.
 const DIR: &str = "memory";
 
@@ -76,6 +80,17 @@ pub struct Tip {
 pub struct NewFile<'a> {
     pub path: String,
     pub text: &'a str,
+}
+
+/// A commit to be made.
+pub struct NewCommit<'a> {
+    pub base: Option<Tip>,
+    pub files: &'a [NewFile<'a>],
+    pub message: &'a str,
+    /// A further parent: the history of a memory that moves here.
+    pub also: Option<Oid>,
+    /// Set for the commits of a migration, which alone may write to a ref that the memory has left.
+    pub moves: bool,
 }
 
 /// How a commit ended.
@@ -186,60 +201,6 @@ impl<'r> Ledger<'r> {
         refs::value_of(self.git, &self.name)
     }
 
-    /// Tells whether the tree has a file for this id: one look-up along the shards, whatever the slug.
-    ///
-    /// # Errors
-    /// When an object cannot be read.
-    pub fn contains(&self, tree: Oid, kind: Kind, id: Id) -> Result<bool> {
-        Ok(self.find(tree, kind, id)?.is_some())
-    }
-
-    /// Finds the file of an id: its path and blob.
-    ///
-    /// # Errors
-    /// When an object cannot be read.
-    pub fn find(&self, tree: Oid, kind: Kind, id: Id) -> Result<Option<(String, Oid)>> {
-        Ok(self.files_at(tree, kind, id)?.into_iter().next())
-    }
-
-    /// Lists the paths of all files that bear an id, of whatever kind; more than one is a mistake.
-    ///
-    /// # Errors
-    /// When an object cannot be read.
-    pub fn files_of(&self, tree: Oid, id: Id) -> Result<Vec<String>> {
-        let mut paths = Vec::new();
-        for kind in Kind::ALL {
-            paths.extend(self.files_at(tree, kind, id)?.into_iter().map(|(path, _)| path));
-        }
-        Ok(paths)
-    }
-
-    /// Tells whether a record's file, of whatever kind, is this blob.
-    ///
-    /// # Errors
-    /// When an object cannot be read.
-    pub fn holds(&self, tree: Oid, id: Id, blob: Oid) -> Result<bool> {
-        for kind in Kind::ALL {
-            if self.files_at(tree, kind, id)?.iter().any(|(_, found)| *found == blob) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn files_at(&self, tree: Oid, kind: Kind, id: Id) -> Result<Vec<(String, Oid)>> {
-        let leaf = Record::leaf(kind, id);
-        let mut tree = self.tree_at(tree)?;
-        for name in leaf.split('/') {
-            let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
-            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(Vec::new()) };
-            tree = self.tree_at(child)?;
-        }
-        let bears = |name: &str| Id::of_file_name(name) == Some(id);
-        let named = tree.iter().filter_map(|entry| Some((entry.name().ok()?.to_owned(), entry.id())));
-        Ok(named.filter(|(name, _)| bears(name)).map(|(name, oid)| (format!("{leaf}/{name}"), oid)).collect())
-    }
-
     /// Lists what differs between two trees, equal subtrees skipped, in the order of paths; `None` stands for the empty tree.
     /// Only directories and files at the root whose name `wanted` accepts are looked into.
     ///
@@ -253,29 +214,6 @@ impl<'r> Ledger<'r> {
         each: &mut dyn FnMut(Change) -> Result<()>,
     ) -> Result<()> {
         tree::changes(self, old, new, wanted, each)
-    }
-
-    /// Reads a record's file: plain, of bounded size, in the place that its kind and id say.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when the file is no record; anything else when the object cannot be read.
-    pub fn record_at(&self, path: &str, item: Item) -> Result<Record> {
-        if item.mode != objects::BLOB_MODE {
-            return Err(Error::invalid("file", format!("is no plain file (mode {:o})", item.mode)));
-        }
-        let size = self.size_of(item.oid)?;
-        if size > field::FILE_MAX {
-            return Err(Error::invalid("file", format!("has {size} bytes (limit: {})", field::FILE_MAX)));
-        }
-        let record = Record::parse(&self.blob(item.oid)?)?;
-        let (leaf, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if leaf != Record::leaf(record.kind, record.id) || Id::of_file_name(name) != Some(record.id) {
-            return Err(Error::invalid(
-                "file",
-                format!("stands in the wrong place: its kind and id say {}", record.path()),
-            ));
-        }
-        Ok(record)
     }
 
     /// Removes what a process of ours that died under the lock has left: temporary files, and the ref's lock when it is the
@@ -303,24 +241,21 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// [`Error::RefLocked`] when somebody else held the ref's lock for a second; otherwise what the disk or libgit2 says. The
     /// ref has not moved, or its move is not known to be durable: either way the files must be offered again.
-    pub fn commit(
-        &self,
-        _lock: &RepoLock<'_>,
-        base: Option<Tip>,
-        files: &[NewFile<'_>],
-        message: &str,
-        who: &Identity,
-    ) -> Result<Published> {
+    pub fn commit(&self, _lock: &RepoLock<'_>, commit: &NewCommit<'_>, who: &Identity) -> Result<Published> {
+        let NewCommit { base, message, .. } = *commit;
         self.refuse_foreign(base)?;
+        if !commit.moves {
+            self.refuse_moved(base)?;
+        }
         let branch = self.branch()?;
         let checkouts = match &branch {
             Some(branch) if !branch.starts_with("refs/heads/") => None,
             branch => Some(Checkouts::of(self.repo, branch.as_deref(), &self.scratch)?),
         };
-        let root = |tip: Tip| Ok(objects::Base { commit: tip.commit, root: self.commit_at(tip.commit)?.tree_id() });
-        let root = base.map(root).transpose()?;
-        let files = self.with_readme(base, files)?;
-        let batch = objects::build(self.git, root, &files, message, who)?;
+        let root = base.map(|tip| Ok::<_, Error>(self.commit_at(tip.commit)?.tree_id())).transpose()?;
+        let parents: Vec<_> = base.map(|tip| tip.commit).into_iter().chain(commit.also).collect();
+        let files = self.with_readme(base, commit.files)?;
+        let batch = objects::build(self.git, root, &parents, &files, message, who)?;
         let place = objects::Place::new(self.git, &self.scratch)?;
         let value = refs::prepare_value(&self.scratch, batch.commit)?;
         place.write(&batch, &value, self.flush)?;
@@ -446,6 +381,15 @@ impl<'r> Ledger<'r> {
         self.git.commondir().join(format!("{}.lock", self.name))
     }
 
+    /// Refuses a ref that the memory has left.
+    fn refuse_moved(&self, base: Option<Tip>) -> Result<()> {
+        let Some(to) = base.map_or(Ok(None), |tip| self.moved_to(tip.tree))? else { return Ok(()) };
+        Err(Error::Refused {
+            what: format!("the memory has moved from {} to {to}", self.name),
+            hint: format!("git elf init --ref {to} follows it; what waits is committed there"),
+        })
+    }
+
     /// Refuses a ref that holds something else than a memory, as a branch named by mistake, or by a stranger's `.elf.toml`.
     fn refuse_foreign(&self, base: Option<Tip>) -> Result<()> {
         // A directory of the branch is the user's, and hand-written files in it are welcome.
@@ -454,7 +398,7 @@ impl<'r> Ledger<'r> {
         let readme =
             Oid::hash_object(ObjectType::Blob, README.as_bytes()).expect("hashing bytes in memory does not fail");
         let is_ours = |entry: git2::TreeEntry<'_>| {
-            entry.name().is_ok_and(|name| name == "README.md" || Kind::of_dir(name).is_some())
+            entry.name().is_ok_and(|name| name == "README.md" || name == MOVED || Kind::of_dir(name).is_some())
         };
         if tree.get_name("README.md").is_some_and(|entry| entry.id() == readme) || tree.iter().all(is_ours) {
             return Ok(());

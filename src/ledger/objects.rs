@@ -37,18 +37,11 @@ pub(super) struct Batch {
     pub entries: Vec<(String, Oid)>,
 }
 
-/// What a new commit is built on.
-#[derive(Clone, Copy)]
-pub(super) struct Base {
-    pub commit: Oid,
-    /// The commit's whole tree.
-    pub root: Oid,
-}
-
-/// Builds the commit that adds `files` to `base`.
+/// Builds the commit that adds `files` to the tree `root`.
 pub(super) fn build(
     git: &Repository,
-    base: Option<Base>,
+    root: Option<Oid>,
+    parents: &[Oid],
     files: &[NewFile<'_>],
     message: &str,
     who: &Identity,
@@ -67,8 +60,8 @@ pub(super) fn build(
         .collect::<Result<Vec<_>>>()?;
     leaves.sort_unstable();
     let entries = leaves.iter().map(|(path, oid)| ((*path).to_owned(), *oid)).collect();
-    let tree = builder.tree(base.map(|base| base.root), &leaves)?;
-    let commit = builder.commit(base, tree, message, who)?;
+    let tree = builder.tree(root, &leaves)?;
+    let commit = builder.commit(parents, tree, message, who)?;
     let objects = builder.objects;
     Ok(Batch { memory, objects, commit, tree, entries })
 }
@@ -110,16 +103,17 @@ impl Builder<'_> {
         Ok(oid)
     }
 
-    fn commit(&mut self, base: Option<Base>, tree: Oid, message: &str, who: &Identity) -> Result<Oid> {
+    fn commit(&mut self, parents: &[Oid], tree: Oid, message: &str, who: &Identity) -> Result<Oid> {
         let doing = || "build a commit".to_owned();
         let odb = self.memory.odb().doing(doing)?;
-        if let Some(tip) = base {
+        for parent in parents {
             // The parent's bytes, so that libgit2 can name it; it is not new and is not written.
-            let parent = self.git.odb().and_then(|disk| odb.write(ObjectType::Commit, disk.read(tip.commit)?.data()));
-            parent.doing(doing)?;
+            let copied = self.git.odb().and_then(|disk| odb.write(ObjectType::Commit, disk.read(*parent)?.data()));
+            copied.doing(doing)?;
         }
-        let parent = base.map(|tip| self.memory.find_commit(tip.commit)).transpose().doing(doing)?;
-        let parents: Vec<_> = parent.iter().collect();
+        let found = parents.iter().map(|parent| self.memory.find_commit(*parent));
+        let found = found.collect::<std::result::Result<Vec<_>, _>>().doing(doing)?;
+        let parents: Vec<_> = found.iter().collect();
         let tree = self.memory.find_tree(tree).doing(doing)?;
         let signature = Signature::now(&who.name, &who.email).doing(doing)?;
         let text = self.memory.commit_create_buffer(&signature, &signature, message, &tree, &parents).doing(doing)?;

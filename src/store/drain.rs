@@ -9,7 +9,7 @@ use super::catch_up::{Known, Unreadable};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::ledger::{Ledger, NewFile, Published, Tip};
+use crate::ledger::{Ledger, NewCommit, NewFile, Published, Tip};
 use crate::lock::RepoLock;
 use crate::record::{Id, Record};
 use crate::spool::{self, Entry, Listing};
@@ -197,7 +197,8 @@ impl Store {
                 return ledger.sync_ref(lock);
             }
             let records: Vec<_> = entries.iter().map(|entry| &entry.record).collect();
-            match ledger.commit(lock, base, &new, &message(&records), &self.repo.identity()?)? {
+            let commit = NewCommit { base, files: &new, message: &message(&records), also: None, moves: false };
+            match ledger.commit(lock, &commit, &self.repo.identity()?)? {
                 Published::At(_) => return Ok(()),
                 Published::Moved => {}
             }
@@ -209,7 +210,9 @@ impl Store {
         let texts: Vec<_> = new.iter().map(|entry| self.text_of(ledger, entry)).collect();
         let files = new.iter().zip(&texts).map(|(entry, text)| NewFile { path: entry.record.path(), text });
         let records: Vec<_> = new.iter().map(|entry| &entry.record).collect();
-        ledger.commit(lock, base, &files.collect::<Vec<_>>(), &message(&records), &self.repo.identity()?)
+        let files: Vec<_> = files.collect();
+        let commit = NewCommit { base, files: &files, message: &message(&records), also: None, moves: false };
+        ledger.commit(lock, &commit, &self.repo.identity()?)
     }
 
     fn finish(

@@ -23,6 +23,7 @@ mod erase;
 mod harvest;
 mod heal;
 mod in_tree;
+mod migrate;
 mod push;
 mod read;
 mod write;
@@ -38,6 +39,7 @@ pub use drain::Drained;
 pub use erase::Erased;
 pub use heal::HEALED;
 pub use in_tree::Flushed;
+pub use migrate::Migrated;
 pub use push::InStep;
 pub use write::{Receipt, State};
 

@@ -34,7 +34,7 @@ pub use file::{
     Identity, Prepared, append, create_dir, identity, inode, links, overwrite, prepare, process_is_alive, read_small,
     rename, unlink,
 };
-pub use flush::{Flush, flush_all, sync_dir, sync_file};
+pub use flush::{Flush, flush_all, sync_all, sync_dir, sync_file};
 pub use signal::ignore_keyboard;
 pub use volume::{FileSystem, Space};
 
