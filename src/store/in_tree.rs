@@ -247,6 +247,25 @@ impl Store {
         })
     }
 
+    /// Lists the records that wait for a commit of the user's, as they were written.
+    ///
+    /// # Errors
+    /// When the spool or the ledger cannot be read.
+    pub fn waiting(&self) -> Result<Vec<Record>> {
+        let ledger = self.ledger();
+        if !ledger.is_in_tree() {
+            return Ok(Vec::new());
+        }
+        let tree = ledger.tip()?.map(|tip| tip.tree);
+        let mut waiting = Vec::new();
+        for entry in self.spool.list()?.entries {
+            if tree.map_or(Ok(None), |tree| ledger.find(tree, entry.record.kind, entry.record.id))?.is_none() {
+                waiting.push(entry.record);
+            }
+        }
+        Ok(waiting)
+    }
+
     /// Lists what is left of worktrees that are gone.
     pub fn orphans(&self) -> Vec<Orphan> {
         let Ok(dirs) = fs::read_dir(self.repo.elf_dir().join(WORKTREES)) else { return Vec::new() };
