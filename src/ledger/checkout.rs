@@ -77,7 +77,7 @@ impl Checkouts {
     pub fn keep_in_step(
         &self,
         entries: &[(String, Oid)],
-        moves: &dyn Fn(&mut dyn FnMut() -> Result<()>) -> Result<bool>,
+        moves: impl Fn(&mut dyn FnMut() -> Result<()>) -> Result<bool>,
     ) -> Result<bool> {
         for attempt in 1..=ATTEMPTS {
             let mut locks = Vec::new();

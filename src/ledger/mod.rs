@@ -276,7 +276,7 @@ impl<'r> Ledger<'r> {
             None => edit.run(&value, &mut || Ok(()))?,
             Some(checkouts) => {
                 checkouts.place(&files)?;
-                let moved = checkouts.keep_in_step(&batch.entries, &|before| edit.run(&value, before))?;
+                let moved = checkouts.keep_in_step(&batch.entries, |before| edit.run(&value, before))?;
                 if moved && branch.is_some() {
                     checkouts.append_reflogs(&edit.reflog_line());
                 }
