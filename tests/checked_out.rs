@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::faults::points;
+use crate::faults::{STEPS_OF_A_CHECKOUT, points};
 use crate::support::{Ran, Sandbox};
 
 /// Where the memory is, and who has it checked out.
@@ -102,7 +102,7 @@ impl Scene {
 #[test]
 fn a_kill_at_any_step_leaves_no_staged_deletion_and_loses_nothing() {
     for mode in [Mode::Branch, Mode::Head] {
-        for point in points() {
+        for point in points().into_iter().chain(STEPS_OF_A_CHECKOUT.map(str::to_owned)) {
             let case = format!("{mode:?}, {point}");
             let scene = Scene::new(mode);
             let mut expected = BTreeSet::from([scene.first.clone()]);
@@ -114,7 +114,7 @@ fn a_kill_at_any_step_leaves_no_staged_deletion_and_loses_nothing() {
             command.env("ELF_FAULT", &point);
             let died = scene.sandbox.run(command);
             if died.status == 0 {
-                // This point is not on the way.
+                assert!(!STEPS_OF_A_CHECKOUT.contains(&&*point), "{case}: the point was not passed");
                 continue;
             }
             let status = scene.git(&["status", "--porcelain"]).ok().out;
