@@ -10,7 +10,7 @@ use crate::support::{Ran, elf_program};
 
 const AGENTS: usize = 4;
 /// Between two records of an agent.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What the agents have done in the present copy of the repository.
 #[derive(Default)]

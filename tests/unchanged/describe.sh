@@ -17,5 +17,6 @@ done
 part files; find . -path './.git' -prune -o -name .git -prune -o -type f -print | sort | xargs -d '\n' -r sha1sum
 part 'linked worktree'; git -C ../linked status --porcelain=v2 --branch -uall
 part remote; git -C ../origin.git for-each-ref --format='%(refname) %(objectname)'
+part fsck; git fsck --strict --no-dangling 2>&1
 part 'own hooks that ran'; cat ../ran 2>/dev/null
 :

@@ -85,6 +85,8 @@ pub const OPERATIONS: &[Operation] = &[
     ("switch --orphan", "g switch -q --orphan empty; git status -s; g commit -q --allow-empty -m root; g switch -q main"),
     ("restore, reset", "echo x >a; echo x >b; git add a; g restore --staged a; g restore b; g reset -q HEAD~1; g reset -q --soft HEAD~1; g reset --hard v1; g reset --merge HEAD~1; g reset -q --keep v1"),
     ("add -A, add -N, rm, mv", "echo x >x; echo n >n; g add -N n; g add x a; g rm -q b; g mv e dir/e; g rm -r -q --cached dir; g diff --stat; g commit -q -m x; g diff --cached --quiet"),
+    ("add -A, back and forth", "echo x >x; git add -A; g commit -q -m x; g commit -q --amend -m y; g switch -q side; g switch -q main; echo y >y; git add .; g commit -q -m z; g merge -q --no-edit side; g rebase -q v1; g reset -q --hard HEAD~1"),
+    ("clean and stash of everything", "echo x >x; g stash -q -u; git stash drop -q; echo x >x; git add -A; g stash -q; g reset -q --hard; git status -s"),
     ("clean", "echo x >x; mkdir -p empty y/z; echo y >y/z/f; echo x >.gitignore; g clean -n x y; g clean -q -f -d x y empty; g clean -q -f -x -- x"),
     ("status and diff, over and over", "echo x >a; echo x >x; for i in $(seq 10); do git status --porcelain=v2 --branch; git diff --stat; git ls-files -o -m; done"),
     ("branch, tag, notes, replace", "g branch x v0; g branch -m x y; g branch -q -d y; g branch -m renamed; g branch --contains v1; g tag -a -m x x; g tag -d x; g notes add -m note; g replace HEAD~1 HEAD~2; g replace -d HEAD~1; g describe"),

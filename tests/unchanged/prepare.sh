@@ -50,6 +50,7 @@ echo library >library
 git add library
 git commit -q -m 'library: first'
 cd ../repo
+for each in ../origin.git ../colleague ../library; do git -C $each gc -q; done
 git worktree add -q -b linked ../linked v0
 mkdir .git/hooks
 printf '#!/bin/sh\necho "post-commit $(git log -1 --format=%%s)" >>../ran\n' >.git/hooks/post-commit
