@@ -8,10 +8,11 @@
 //! 2. The files are put into the working tree, below a handle that follows no link; what is there already stays as it is.
 //! 3. The index is copied, and git puts our entries into the copy (`git update-index --index-info`), so that whatever
 //!    extensions it has survive.
-//! 4. `index.lock` is taken, and the index compared with what was copied; when git changed it meanwhile, step 3 again.
-//! 5. Under the ref's lock: the copy is renamed onto the index, then the ref is moved. A kill in between leaves our record
-//!    staged, which harms nobody; in the other order it would leave it staged for deletion.
-//! 6. `index.lock` is removed. It is a second name of a file of ours, so that the next holder knows it after a kill.
+//! 4. Under the ref's lock, `index.lock` is taken, and the index compared with what was copied; when git changed it meanwhile, step
+//!    3 again.
+//! 5. The copy is renamed onto the index, then the ref is moved. A kill in between leaves our record staged, which harms
+//!    nobody; in the other order it would leave it staged for deletion.
+//! 6. `index.lock` is removed, before the ref is flushed. It is a second name of a file of ours, so that the next holder knows it after a kill.
 
 use std::fs;
 use std::io::{self, Write};
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use git2::Oid;
 
 use super::NewFile;
+use super::refs::Beside;
 use crate::error::{Doing, Error, Result};
 use crate::fault;
 use crate::lock;
@@ -38,34 +40,41 @@ pub(super) struct Checkouts {
     worktrees: Vec<Worktree>,
     /// Where temporary files go; only the holder of the lock writes there.
     scratch: PathBuf,
+    deadline: Instant,
 }
 
 impl Checkouts {
-    /// Finds the worktrees that have `branch` checked out; those that we are in when HEAD is detached and `branch` is `None`.
+    /// Finds the worktrees that have `branch` checked out; that which we are in when HEAD is detached and `branch` is `None`.
     ///
     /// # Errors
-    /// [`Error::Deferred`] when something is under way in one of them.
-    pub fn of(repo: &Repo, branch: Option<&str>, scratch: &Path) -> Result<Self> {
+    /// [`Error::Deferred`] when something is under way in one of them, or git is moving a branch there for longer than
+    /// `patience`.
+    pub fn of(repo: &Repo, branch: Option<&str>, scratch: &Path, patience: Duration) -> Result<Self> {
         let worktrees: Vec<_> = match branch {
             Some(branch) => repo.worktrees().into_iter().filter(|worktree| worktree.uses(branch)).collect(),
             None => repo.worktree().into_iter().collect(),
         };
         for worktree in &worktrees {
-            let root = worktree.root.display();
             if let Some(what) = worktree.operation() {
-                return Err(Error::Deferred { what: format!("{what} is under way in {root}") });
-            }
-            // git names the index to its hooks: what it is about to commit must not get another parent.
-            if worktree.is_at(repo.git().path()) && std::env::var_os("GIT_INDEX_FILE").is_some() {
-                return Err(Error::Deferred { what: format!("git runs a hook in {root}") });
-            }
-            if worktree.has_open_message()
-                && let Some(who) = lock::git_at_work(repo)
-            {
-                return Err(Error::Deferred { what: format!("a commit may be being written in {root} ({who})") });
+                return Err(Error::Deferred { what: format!("{what} is under way in {}", worktree.root.display()) });
             }
         }
-        Ok(Self { worktrees, scratch: scratch.to_owned() })
+        let checkouts = Self { worktrees, scratch: scratch.to_owned(), deadline: Instant::now() + patience };
+        checkouts.wait_for_git()?;
+        Ok(checkouts)
+    }
+
+    /// Waits for a commit, rebase or checkout that runs there: it would fail if the branch moved now.
+    fn wait_for_git(&self) -> Result<()> {
+        for worktree in &self.worktrees {
+            while let Some(who) = lock::mover_at(worktree) {
+                if Instant::now() >= self.deadline {
+                    return Err(Error::Deferred { what: format!("{who} is at work in {}", worktree.root.display()) });
+                }
+                std::thread::sleep(Duration::from_millis(fastrand::u64(5..50)));
+            }
+        }
+        Ok(())
     }
 
     /// Puts files into the working trees.
@@ -73,26 +82,22 @@ impl Checkouts {
         self.worktrees.iter().try_for_each(|worktree| place(&worktree.root, files, &self.scratch))
     }
 
-    /// Puts `entries` into the indexes and runs `moves`, which is given what to do right before the ref moves.
+    /// Puts `entries` into the indexes and runs `moves`, which moves the ref with the steps that it is given.
     pub fn keep_in_step(
         &self,
         entries: &[(String, Oid)],
-        moves: impl Fn(&mut dyn FnMut() -> Result<()>) -> Result<bool>,
+        moves: impl Fn(&mut dyn Beside) -> Result<bool>,
     ) -> Result<bool> {
         for attempt in 1..=ATTEMPTS {
-            let mut locks = Vec::new();
-            if attempt == ATTEMPTS {
-                locks = self.lock_all()?;
-            }
+            let locks = if attempt == ATTEMPTS { self.lock_all()? } else { Vec::new() };
             let staged = self.worktrees.iter().map(|worktree| Staged::new(worktree, entries, &self.scratch));
-            let mut staged = staged.collect::<Result<Vec<_>>>()?;
+            let staged = staged.collect::<Result<Vec<_>>>()?;
             fault!("index-copied");
-            if locks.is_empty() {
-                locks = self.lock_all()?;
-            }
-            if staged.iter().all(Staged::is_current) {
-                fault!("index-locked");
-                return moves(&mut || staged.iter_mut().try_for_each(Staged::swap));
+            self.wait_for_git()?;
+            let mut steps = Steps { checkouts: self, staged, locks, is_stale: false };
+            let moved = moves(&mut steps)?;
+            if !steps.is_stale {
+                return Ok(moved);
             }
         }
         Err(Error::Deferred { what: "git keeps changing the index".into() })
@@ -111,6 +116,33 @@ impl Checkouts {
 
     fn lock_all(&self) -> Result<Vec<IndexLock>> {
         self.worktrees.iter().map(|worktree| IndexLock::take(worktree, &self.scratch)).collect()
+    }
+}
+
+/// Steps 4 to 6. Other git commands fail while `index.lock` is there, so it is there for a few system calls only.
+struct Steps<'a> {
+    checkouts: &'a Checkouts,
+    staged: Vec<Staged>,
+    locks: Vec<IndexLock>,
+    /// Set when an index was no longer what was copied.
+    is_stale: bool,
+}
+
+impl Beside for Steps<'_> {
+    fn before(&mut self) -> Result<bool> {
+        if self.locks.is_empty() {
+            self.locks = self.checkouts.lock_all()?;
+        }
+        fault!("index-locked");
+        self.is_stale = !self.staged.iter().all(Staged::is_current);
+        if !self.is_stale {
+            self.staged.iter_mut().try_for_each(Staged::swap)?;
+        }
+        Ok(!self.is_stale)
+    }
+
+    fn after(&mut self) {
+        self.locks.clear();
     }
 }
 

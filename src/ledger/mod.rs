@@ -29,6 +29,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use git2::{ObjectType, Oid};
 
@@ -91,6 +92,8 @@ pub struct NewCommit<'a> {
     pub also: Option<Oid>,
     /// Set for the commits of a migration, which alone may write to a ref that the memory has left.
     pub moves: bool,
+    /// How long to wait for a git that is moving a checked-out branch right now.
+    pub patience: Duration,
 }
 
 /// How a commit ended.
@@ -250,7 +253,7 @@ impl<'r> Ledger<'r> {
         let branch = self.branch()?;
         let checkouts = match &branch {
             Some(branch) if !branch.starts_with("refs/heads/") => None,
-            branch => Some(Checkouts::of(self.repo, branch.as_deref(), &self.scratch)?),
+            branch => Some(Checkouts::of(self.repo, branch.as_deref(), &self.scratch, commit.patience)?),
         };
         let root = base.map(|tip| Ok::<_, Error>(self.commit_at(tip.commit)?.tree_id())).transpose()?;
         let parents: Vec<_> = base.map(|tip| tip.commit).into_iter().chain(commit.also).collect();
@@ -273,10 +276,10 @@ impl<'r> Ledger<'r> {
             flush: self.flush,
         };
         let moved = match &checkouts {
-            None => edit.run(&value, &mut || Ok(()))?,
+            None => edit.run(&value, &mut refs::Nothing)?,
             Some(checkouts) => {
                 checkouts.place(&files)?;
-                let moved = checkouts.keep_in_step(&batch.entries, |before| edit.run(&value, before))?;
+                let moved = checkouts.keep_in_step(&batch.entries, |steps| edit.run(&value, steps))?;
                 if moved && branch.is_some() {
                     checkouts.append_reflogs(&edit.reflog_line());
                 }

@@ -51,6 +51,25 @@ pub(super) struct Edit<'a> {
     pub flush: Flush,
 }
 
+/// What goes with a move of the ref, between its lock and its flush.
+pub(super) trait Beside {
+    /// Is done when it is certain that the ref has the old value; `false` leaves the ref where it is.
+    fn before(&mut self) -> Result<bool>;
+    /// Is done when the ref has the new value, which is not yet durable.
+    fn after(&mut self);
+}
+
+/// For a ref that nothing else follows.
+pub(super) struct Nothing;
+
+impl Beside for Nothing {
+    fn before(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn after(&mut self) {}
+}
+
 /// The ref's lock file, removed on drop unless it became the ref.
 struct RefLock<'a>(Option<&'a Path>);
 
@@ -63,16 +82,18 @@ impl Drop for RefLock<'_> {
 }
 
 impl Edit<'_> {
-    /// Moves the ref; `false` when it no longer has the old value. `before` is done when it is certain that it has.
-    pub fn run(&self, value: &Prepared, before: &mut dyn FnMut() -> Result<()>) -> Result<bool> {
+    /// Moves the ref; `false` when it no longer has the old value, or what goes with it cannot be done now.
+    pub fn run(&self, value: &Prepared, with: &mut dyn Beside) -> Result<bool> {
         self.take_lock(value)?;
         let lock = RefLock(Some(&self.lock_path));
         fault!("ref-locked");
         if value_of(self.git, self.name)? != self.old {
             return Ok(false);
         }
-        before()?;
-        self.put(value, lock).map(|()| true)
+        if !with.before()? {
+            return Ok(false);
+        }
+        self.put(value, lock, with).map(|()| true)
     }
 
     /// Moves a ref whose present value is torn; `false` when it no longer is, as `still_torn` finds under the ref's lock.
@@ -83,10 +104,10 @@ impl Edit<'_> {
         if !still_torn()? {
             return Ok(false);
         }
-        self.put(value, lock).map(|()| true)
+        self.put(value, lock, &mut Nothing).map(|()| true)
     }
 
-    fn put(&self, value: &Prepared, mut lock: RefLock<'_>) -> Result<()> {
+    fn put(&self, value: &Prepared, mut lock: RefLock<'_>, with: &mut dyn Beside) -> Result<()> {
         let doing = || format!("update {}", self.name);
         let target = self.dir.join(self.name);
         self.append_reflog().doing(|| format!("write the reflog of {}", self.name))?;
@@ -94,6 +115,7 @@ impl Edit<'_> {
         value.rename_link(&self.lock_path, &target).doing(doing)?;
         lock.0 = None;
         fault!("ref-renamed");
+        with.after();
         sys::sync_file(value.file()).doing(|| format!("make {} durable", self.name))?;
         if self.flush == Flush::Each {
             sync_parents(&target, self.dir).doing(doing)?;

@@ -81,7 +81,7 @@ use fd_lock::{RwLock, RwLockWriteGuard};
 
 pub use clean::{Removal, clean, named};
 pub use lend::Ended;
-pub use survey::{Found, Verdict, git_at_work, survey};
+pub use survey::{Found, Verdict, mover_at, survey};
 
 use crate::error::{Doing, Error, Result};
 use crate::sys;

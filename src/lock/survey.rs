@@ -12,7 +12,6 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,7 +20,7 @@ use fd_lock::RwLock;
 use super::chain;
 use super::processes::{self, Places, Users};
 use crate::error::{Doing, Result};
-use crate::repo::Repo;
+use crate::repo::{Repo, Worktree};
 use crate::sys::{self, Beneath, Seen, Sort};
 
 /// The flock file of older scripts.
@@ -260,12 +259,15 @@ impl Judge<'_> {
     }
 }
 
-/// Names a git process that works in the repository, or why it is not known; `None` when there is none.
-pub fn git_at_work(repo: &Repo) -> Option<String> {
-    let owner = std::fs::metadata(repo.common_dir()).ok().map(|meta| meta.uid());
-    match processes::users(&places(repo), &owner.into_iter().collect()) {
+/// Names a git process that is about to move the branch of a worktree: a commit with its editor open, a rebase, a checkout.
+/// Where the system does not tell, a message that was opened since HEAD moved counts.
+pub fn mover_at(worktree: &Worktree) -> Option<String> {
+    let places = Places { common: worktree.git_dir.clone(), roots: vec![worktree.root.clone()] };
+    let has_message = worktree.has_open_message();
+    match processes::mover(&places, has_message) {
         Users::Nobody => None,
-        Users::Somebody(who) | Users::NotKnown(who) => Some(who),
+        Users::Somebody(who) => Some(who),
+        Users::NotKnown(_) => has_message.then(|| "somebody who may be writing a commit".to_owned()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the holder of the lock does for everybody.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use git2::Oid;
 
@@ -197,7 +198,8 @@ impl Store {
                 return ledger.sync_ref(lock);
             }
             let records: Vec<_> = entries.iter().map(|entry| &entry.record).collect();
-            let commit = NewCommit { base, files: &new, message: &message(&records), also: None, moves: false };
+            let (message, patience) = (message(&records), self.config.lock_timeout);
+            let commit = NewCommit { base, files: &new, message: &message, also: None, moves: false, patience };
             match ledger.commit(lock, &commit, &self.repo.identity()?)? {
                 Published::At(_) => return Ok(()),
                 Published::Moved => {}
@@ -211,7 +213,10 @@ impl Store {
         let files = new.iter().zip(&texts).map(|(entry, text)| NewFile { path: entry.record.path(), text });
         let records: Vec<_> = new.iter().map(|entry| &entry.record).collect();
         let files: Vec<_> = files.collect();
-        let commit = NewCommit { base, files: &files, message: &message(&records), also: None, moves: false };
+        // Only a flush waits for git: everything else can leave it to the next command.
+        let patience = if lock.verb() == "flush" { self.config.lock_timeout } else { Duration::ZERO };
+        let message = message(&records);
+        let commit = NewCommit { base, files: &files, message: &message, also: None, moves: false, patience };
         ledger.commit(lock, &commit, &self.repo.identity()?)
     }
 

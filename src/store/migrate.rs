@@ -85,6 +85,7 @@ impl Store {
             Ok(())
         })?;
         let message = format!("elf: move the memory here from {}\n", old.name());
+        let patience = self.config.lock_timeout;
         for _ in 0..ATTEMPTS {
             let base = new.tip()?;
             let mut files = Vec::new();
@@ -98,7 +99,7 @@ impl Store {
             if base.map_or(Ok(None), |base| new.moved_to(base.tree))?.is_some() {
                 files.push(NewFile { path: MOVED.into(), text: &here });
             }
-            let commit = NewCommit { base, files: &files, message: &message, also: history, moves: true };
+            let commit = NewCommit { base, files: &files, message: &message, also: history, moves: true, patience };
             if let Published::At(at) = new.commit(lock, &commit, &self.repo.identity()?)? {
                 return Ok((at.commit, count, left));
             }
@@ -109,9 +110,11 @@ impl Store {
     fn say_moved(&self, lock: &RepoLock<'_>, old: &Ledger<'_>, to: &str) -> Result<()> {
         let text = format!("{to}\n");
         let message = format!("elf: the memory has moved to {to}\n");
+        let patience = self.config.lock_timeout;
         for _ in 0..ATTEMPTS {
             let files = [NewFile { path: MOVED.into(), text: &text }];
-            let commit = NewCommit { base: old.tip()?, files: &files, message: &message, also: None, moves: true };
+            let commit =
+                NewCommit { base: old.tip()?, files: &files, message: &message, also: None, moves: true, patience };
             if let Published::At(_) = old.commit(lock, &commit, &self.repo.identity()?)? {
                 return Ok(());
             }
