@@ -26,4 +26,5 @@ mod power_cut;
 mod support;
 mod titles;
 mod torture;
+mod unchanged;
 mod verbs;

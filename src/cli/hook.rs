@@ -85,14 +85,20 @@ impl Args {
 fn check(store: &Store, remote: Option<&str>, updates: &[Update]) -> Result<Option<Error>> {
     let ledger_ref = store.config().ledger_ref.as_str();
     let in_tree = store.ledger().is_in_tree();
-    let memories: Vec<_> = updates.iter().filter(|update| in_tree || update.is_memory(ledger_ref)).collect();
+    // On the current branch, a push that brings no records is about code alone.
+    let records = |oid| store.tree_of(oid).ok().flatten();
+    let is_memory =
+        |update: &&Update| update.is_memory(ledger_ref) || in_tree && records(update.local) != records(update.remote);
+    let memories: Vec<_> = updates.iter().filter(is_memory).collect();
     // What is pushed is looked at first: it needs neither lock nor index.
     for update in memories.iter().filter(|update| !update.local.is_zero()) {
         if let Some(blocked) = check_pushed(store, update)? {
             return Ok(Some(blocked));
         }
     }
-    match store.in_step("hook", PATIENCE)? {
+    // A push that has no memory in it is none of our business: it must neither wait for a writer nor stop.
+    let in_step = if memories.is_empty() { InStep::Yes } else { store.in_step("hook", PATIENCE)? };
+    match in_step {
         InStep::Yes => {}
         InStep::Busy => say("another process holds the lock; the index was not compared, the push goes on"),
         InStep::No => {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use git2::Oid;
 
-use super::{Spoken, Store};
+use super::Store;
 use crate::error::{Doing, Error, Result};
 use crate::index::Index;
 use crate::ledger::Change;
-use crate::lock::{LockFile, Outcome};
+use crate::lock::{LockFile, Outcome, Silent};
 use crate::record::Id;
 
 /// How often a ledger that others keep writing is compared.
@@ -37,10 +37,10 @@ impl Store {
         }
         self.repo.create_elf_dir()?;
         let mut file = LockFile::open(self.repo.elf_dir())?;
-        let outcome = file.hold(verb, patience, &mut Spoken(self), |lock| {
+        let outcome = file.hold(verb, patience, &mut Silent, |lock| {
             for _ in 0..ATTEMPTS {
                 self.refresh(lock)?;
-                if self.is_stamped()? {
+                if self.says_what_the_ledger_says()? {
                     return Ok(InStep::Yes);
                 }
             }
@@ -59,6 +59,13 @@ impl Store {
         }
         let index = Index::read(&self.index_dir).ok().flatten();
         Ok(index.is_some_and(|index| self.is_current(&index, &present)))
+    }
+
+    /// As above, whatever waits: the spool is written to without the lock, so among writers it is never empty for long.
+    fn says_what_the_ledger_says(&self) -> Result<bool> {
+        let present = self.present()?;
+        let index = Index::read(&self.index_dir).ok().flatten();
+        Ok(present.has_nothing() || index.is_some_and(|index| self.has_state(&index, &present)))
     }
 
     /// Finds the records' tree of a commit; `None` when the object is not here.

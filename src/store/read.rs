@@ -168,11 +168,17 @@ impl Store {
     }
 
     fn is_stamped_with(&self, index: &Index, present: &Present) -> bool {
+        let pending = index.stamp().ok().flatten().map(|stamp| stamp.pending);
+        pending.as_ref() == Some(&present.pending) && self.has_state(index, present)
+    }
+
+    /// Tells whether an index says what the ledger says, whatever waits beside it.
+    pub(super) fn has_state(&self, index: &Index, present: &Present) -> bool {
         let Some(stamp) = index.stamp().ok().flatten() else { return false };
         let empty = || ledger::empty_tree().to_string();
         let state = if self.ledger().is_in_tree() { stamp.tree } else { stamp.tip };
         let is_same = state == present.state || present.state.is_empty() && state == empty();
-        is_same && stamp.pending == present.pending && stamp.ref_name == self.config.ledger_ref
+        is_same && stamp.ref_name == self.config.ledger_ref
     }
 
     fn refresh_if_free(&self) -> Result<bool> {

@@ -87,6 +87,12 @@ impl Sandbox {
         Self::in_dir(tempfile::tempdir().unwrap())
     }
 
+    /// As [`Sandbox::empty`], in memory where the machine has a file system for that: for tests that copy a lot and ask nothing
+    /// of the disk.
+    pub fn empty_in_memory() -> Self {
+        Self::in_dir(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
     fn in_dir(dir: tempfile::TempDir) -> Self {
         std::fs::create_dir(dir.path().join("repo")).unwrap();
         std::fs::create_dir(dir.path().join("home")).unwrap();
