@@ -30,7 +30,7 @@ pub use tree::{Change, Item};
 use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
 use crate::record::{Id, Kind, Record, field};
-use crate::repo::{Identity, Repo};
+use crate::repo::{self, Identity, Repo};
 use crate::sys::Flush;
 
 /// Says what the ledger's ref is, to whoever finds it with plain git.
@@ -87,6 +87,11 @@ impl<'r> Ledger<'r> {
     /// Returns the full name of the ref.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the name of a file's content in the repository's object format.
+    pub fn blob_id(&self, text: &str) -> Oid {
+        repo::blob_id(self.git, text.as_bytes())
     }
 
     /// Reads where the ref points; `None` when there is no memory yet.
@@ -277,8 +282,7 @@ impl<'r> Ledger<'r> {
     fn refuse_foreign(&self, base: Option<Tip>) -> Result<()> {
         let Some(tip) = base else { return Ok(()) };
         let tree = self.tree_at(tip.tree)?;
-        let readme =
-            Oid::hash_object(ObjectType::Blob, README.as_bytes()).expect("hashing bytes in memory does not fail");
+        let readme = self.blob_id(README);
         let is_ours = |entry: git2::TreeEntry<'_>| {
             entry.name().is_ok_and(|name| name == "README.md" || Kind::of_dir(name).is_some())
         };

@@ -8,6 +8,7 @@ use crate::index::{Batch, Index, Sample, Stamp};
 use crate::ledger::{Change, Item, Ledger, Tip};
 use crate::lock::RepoLock;
 use crate::record::{Id, Kind, Record, Time};
+use crate::repo::parse_oid;
 use crate::spool::Entry;
 
 /// Rows after which the progress is reported again.
@@ -104,7 +105,7 @@ impl Store {
         if stamp.as_ref() == Some(&goal.stamp()) {
             return Ok(());
         }
-        let old = stamp.as_ref().and_then(|stamp| Oid::from_str(&stamp.tree).ok());
+        let old = stamp.as_ref().and_then(|stamp| parse_oid(&stamp.tree).ok());
         let from = goal.known.map(|known| known.base.map(|base| base.tree));
         let mut batch = match old {
             None if from != Some(None) => return self.fill(lock, index, goal),
@@ -194,14 +195,14 @@ fn put_file(batch: &mut Batch<'_>, goal: &Goal<'_>, path: &str, item: Item) -> R
 fn put_all(batch: &mut Batch<'_>, goal: &Goal<'_>, entries: &[Entry]) -> Result<()> {
     let (events, records): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.record.kind == Kind::Event);
     for entry in events.into_iter().chain(records) {
-        batch.put(&entry.record.path(), &entry.blob().to_string(), entry.record.clone())?;
+        batch.put(&entry.record.path(), &goal.ledger.blob_id(&entry.text).to_string(), entry.record.clone())?;
     }
     put_touched(batch, goal)
 }
 
 fn put_touched(batch: &mut Batch<'_>, goal: &Goal<'_>) -> Result<()> {
     for (_, path, blob) in batch.touched()? {
-        let oid = Oid::from_str(&blob).doing(|| "read a blob id".into())?;
+        let oid = parse_oid(&blob).doing(|| "read a blob id".into())?;
         match goal.ledger.blob(oid) {
             Ok(text) => batch.put(&path, &blob, Record::parse(&text)?)?,
             Err(Error::Git { .. }) if goal.unreadable == Unreadable::IsNoted => {}

@@ -1,13 +1,12 @@
 //! Comparing spool, ledger and index, file by file.
 
-use git2::Oid;
-
 use super::Store;
 use super::catch_up::{Goal, Unreadable};
 use crate::error::Result;
 use crate::index::{Difference, Index, compare};
 use crate::ledger::Tip;
 use crate::lock::RepoLock;
+use crate::repo::parse_oid;
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -83,7 +82,7 @@ impl Store {
     fn compare_changed(&self, lock: &RepoLock<'_>, changed: &Index, report: &mut Report) -> Result<()> {
         let ledger = self.ledger();
         let tip = self.healed_tip(lock, &ledger)?;
-        let tree = changed.stamp().ok().flatten().and_then(|stamp| Oid::from_str(&stamp.tree).ok());
+        let tree = changed.stamp().ok().flatten().and_then(|stamp| parse_oid(&stamp.tree).ok());
         let then =
             tip.map(|tip| Tip { tree: tree.filter(|tree| ledger.is_readable(*tree)).unwrap_or(tip.tree), ..tip });
         let mut expected = Index::in_memory()?;

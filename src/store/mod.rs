@@ -77,7 +77,7 @@ impl Store {
     /// When its configuration is invalid.
     pub fn of(repo: Repo, voice: Box<dyn Voice>) -> Result<Self> {
         let config = Config::load(&repo)?;
-        let spool = Spool::new(repo.elf_dir());
+        let spool = Spool::new(&repo);
         Ok(Self { repo, config, spool, voice, said_behind: Cell::new(false) })
     }
 

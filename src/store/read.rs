@@ -11,6 +11,7 @@ use crate::index::{Filter, Index, Row};
 use crate::ledger::{Ledger, Tip};
 use crate::lock::{LockFile, Outcome, RepoLock, Waiter};
 use crate::record::{Id, Record};
+use crate::repo::parse_oid;
 
 /// Waits for an index that was filled, whoever fills it: among many writers a reader may not get the lock in time.
 struct Appearing<'a>(Spoken<'a>);
@@ -223,7 +224,7 @@ impl Store {
             return Ok(waiting);
         }
         if let Some((_, blob)) = self.read(|index| index.file_of(id))? {
-            let oid = git2::Oid::from_str(&blob).doing(|| "read a blob id".into())?;
+            let oid = parse_oid(&blob).doing(|| "read a blob id".into())?;
             return Record::parse(&self.ledger().blob(oid)?);
         }
         Err(Error::NotFound { id: id.to_string() })

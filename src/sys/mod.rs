@@ -18,6 +18,7 @@
 //! [`Flush`]: crate::sys::Flush
 
 mod beneath;
+mod extensions;
 mod fault;
 mod file;
 mod flush;
@@ -27,6 +28,7 @@ mod volume;
 #[cfg(target_os = "linux")]
 pub use beneath::climb;
 pub use beneath::{Beneath, Seen, Sort, identity_of};
+pub use extensions::allow_extensions;
 #[cfg(feature = "fault")]
 pub use fault::point;
 pub use file::{

@@ -13,6 +13,11 @@ pub fn elf_program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_git-elf"))
 }
 
+/// The object format that the whole suite is to run in: `ELF_TEST_OBJECT_FORMAT=sha256 cargo test`; git's default when unset.
+pub fn object_format() -> Option<String> {
+    std::env::var("ELF_TEST_OBJECT_FORMAT").ok().filter(|format| !format.is_empty())
+}
+
 /// What a command printed and how it ended.
 #[derive(Debug)]
 pub struct Ran {
@@ -128,6 +133,9 @@ impl Sandbox {
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC")
             .stdin(Stdio::null());
+        if let Some(format) = object_format() {
+            command.env("GIT_DEFAULT_HASH", format);
+        }
         command
     }
 
