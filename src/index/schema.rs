@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::seal::{self, Seal};
 use crate::error::{Doing, Error, Result};
-use crate::sys::FileSystem;
+use crate::sys::{self, FileSystem};
 
 /// `ELF1`, so that `file` and a stranger's database can be told apart.
 const APPLICATION_ID: i32 = 0x454C_4631;
@@ -192,6 +192,8 @@ pub(super) fn open_memory() -> rusqlite::Result<Connection> {
 }
 
 fn open_or_migrate(path: &Path) -> rusqlite::Result<Connection> {
+    // SQLite gives its log and its shared memory the mode of the database, so that is right from the start.
+    let _ = sys::create_shared(path);
     let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     if FileSystem::of(path.parent().unwrap_or(path)).is_network {
         // Without the log, NORMAL may leave a damaged database after a power cut (sqlite.org/pragma.html#pragma_synchronous).

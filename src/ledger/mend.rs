@@ -16,7 +16,7 @@ use git2::{ObjectType, Oid, Tree};
 use super::{Ledger, refs};
 use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
-use crate::repo::{Identity, parse_oid};
+use crate::repo::{self, Identity, parse_oid};
 
 /// Longest end of the reflog that is searched for a sound commit.
 const REFLOG_MAX: u64 = 1 << 20;
@@ -226,7 +226,7 @@ impl Ledger<'_> {
             Err(error) => return Err(error).doing(doing),
         }
         let elsewhere = self.git.commondir().join("objects/info/alternates").exists()
-            || self.git.config().and_then(|config| config.get_string("extensions.partialclone")).is_ok()
+            || repo::promisor(self.git).is_some()
             || self.git.odb().is_ok_and(|odb| odb.exists(oid));
         if elsewhere {
             return Err(Error::Refused {

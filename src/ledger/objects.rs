@@ -147,10 +147,7 @@ impl Ready {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 done => return done,
             }
-            match fs::create_dir(dir) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
+            sys::create_one_dir(dir)?;
         }
         self.file.rename_to(&self.target)
     }

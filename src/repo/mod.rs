@@ -13,7 +13,7 @@ use git2::{ObjectFormat, ObjectType, Oid, RepositoryOpenFlags};
 pub use settings::Settings;
 
 use crate::error::{Doing, Error, Result};
-use crate::sys;
+use crate::sys::{self, Sharing};
 
 /// Variables by which a caller of git sends objects or refs elsewhere.
 const DETOURS: [&str; 2] = ["GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"];
@@ -59,7 +59,7 @@ impl Repo {
 
     fn wrap(opened: std::result::Result<git2::Repository, git2::Error>) -> Result<Self> {
         let git = opened.map_err(refusal)?;
-        refuse_foreign_refs(&git)?;
+        obey(&git)?;
         // `.git` may be a link, and SQLite follows none of a path that must not lead elsewhere.
         let common = git.commondir();
         let elf_dir = common.canonicalize().unwrap_or_else(|_| common.to_owned()).join("elf");
@@ -153,6 +153,23 @@ fn without_crud(text: &str) -> String {
     text.trim_matches(crud).chars().filter(|c| !matches!(c, '\n' | '\r' | '<' | '>' | '\0')).collect()
 }
 
+/// Returns the remote that has promised what is missing in a partial clone; `None` in a whole one.
+pub fn promisor(git: &git2::Repository) -> Option<String> {
+    let config = git.config().ok()?.snapshot().ok()?;
+    // The older way of git; today it marks the remote.
+    if let Ok(name) = config.get_string("extensions.partialclone") {
+        return Some(name);
+    }
+    let mut entries = config.entries(Some("remote\\..*\\.promisor")).ok()?;
+    while let Some(Ok(entry)) = entries.next() {
+        let name = entry.name().ok().and_then(|name| name.strip_prefix("remote.")?.strip_suffix(".promisor"));
+        if let Some(name) = name.filter(|_| config.get_bool(entry.name().unwrap_or_default()).unwrap_or(false)) {
+            return Some(name.to_owned());
+        }
+    }
+    None
+}
+
 /// Names a blob in the object format of a repository.
 pub fn blob_id(git: &git2::Repository, bytes: &[u8]) -> Oid {
     Oid::hash_object_ext(ObjectType::Blob, bytes, git.object_format()).expect("hashing bytes in memory does not fail")
@@ -193,15 +210,22 @@ fn without_detours(git: git2::Repository) -> std::result::Result<git2::Repositor
     Ok(plain)
 }
 
-/// Refuses refs that libgit2 cannot read; nothing was written yet.
-fn refuse_foreign_refs(git: &git2::Repository) -> Result<()> {
+/// Does what the repository's configuration asks of everybody: refuses refs that libgit2 cannot read, before anything is written,
+/// and shares what will be.
+fn obey(git: &git2::Repository) -> Result<()> {
     let config = git.config().and_then(|mut config| config.snapshot()).doing(|| "read git's configuration".into())?;
     match config.get_str("extensions.refstorage") {
         Ok(format) if !format.eq_ignore_ascii_case("files") => Err(Error::Refused {
-            what: format!("this repository cannot be opened: it keeps its refs as {format}, which libgit2 does not read"),
+            what: format!(
+                "this repository cannot be opened: it keeps its refs as {format}, which libgit2 does not read"
+            ),
             hint: "git refs migrate --ref-format=files".into(),
         }),
-        _ => Ok(()),
+        _ => {
+            let shared = config.get_str("core.sharedrepository").ok().and_then(Sharing::parse);
+            shared.unwrap_or(Sharing::Umask).apply();
+            Ok(())
+        }
     }
 }
 

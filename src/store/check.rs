@@ -44,6 +44,10 @@ impl Store {
     /// # Errors
     /// When the lock stays taken, or the ledger cannot be read.
     pub fn check(&self, fix: bool) -> Result<Report> {
+        self.with_promised(|| self.check_once(fix))
+    }
+
+    fn check_once(&self, fix: bool) -> Result<Report> {
         let mut report = Report::default();
         if self.ledger().tip_id()?.is_none() && !self.repo.elf_dir().is_dir() {
             return Ok(report);

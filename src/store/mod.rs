@@ -20,6 +20,7 @@ mod drain;
 mod erase;
 mod harvest;
 mod heal;
+mod promised;
 mod push;
 mod read;
 mod write;

@@ -33,7 +33,7 @@ impl Store {
     /// # Errors
     /// Whatever `ask` returns; damage of the index is mended and the question asked once more.
     pub fn read<T>(&self, mut ask: impl FnMut(&Index) -> Result<T>) -> Result<T> {
-        match self.current().and_then(|index| ask(&index)) {
+        match self.with_promised(|| self.current().and_then(|index| ask(&index))) {
             Err(error) if Index::is_damage(&error) => {
                 self.locked("rebuild", |lock| self.rebuild(lock))?;
                 ask(&self.current()?)
@@ -225,7 +225,7 @@ impl Store {
         }
         if let Some((_, blob)) = self.read(|index| index.file_of(id))? {
             let oid = parse_oid(&blob).doing(|| "read a blob id".into())?;
-            return Record::parse(&self.ledger().blob(oid)?);
+            return Record::parse(&self.with_promised(|| self.ledger().blob(oid))?);
         }
         Err(Error::NotFound { id: id.to_string() })
     }

@@ -101,7 +101,7 @@ shapes! {
     git_namespace: "", [". GIT_NAMESPACE=x", "."];
     git_prefix: "mkdir a", ["a GIT_PREFIX=a/", "."];
     git_ceiling: "mkdir -p a", ["a GIT_CEILING_DIRECTORIES=@", "."];
-    git_literal_pathspecs: "", [". GIT_LITERAL_PATHSPECS=1 GIT_OPTIONAL_LOCKS=0 GIT_FLUSH=1", "."];
+    git_literal_pathspecs: "", [".", ". GIT_LITERAL_PATHSPECS=1 GIT_OPTIONAL_LOCKS=0 GIT_FLUSH=1"];
     git_config_parameters: "", [". GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=elf.agent GIT_CONFIG_VALUE_0=x", "."];
     git_reflog_action: "", [". GIT_REFLOG_ACTION=mine", "."];
     git_default_hash: "", [". GIT_DEFAULT_HASH=sha256", "."];

@@ -94,10 +94,8 @@ pub fn live(sandbox: &Sandbox, places: &[Place], name: &str) {
             record.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         })
         .collect();
-    let mut ids: Vec<_> = writers
-        .into_iter()
-        .map(|writer| Ran::of(writer.wait_with_output().unwrap()).ok().line().to_owned())
-        .collect();
+    let mut ids: Vec<_> =
+        writers.into_iter().map(|writer| Ran::of(writer.wait_with_output().unwrap()).ok().line().to_owned()).collect();
     ids.sort();
 
     let listed = |place: &Place| {
@@ -128,7 +126,11 @@ pub fn live(sandbox: &Sandbox, places: &[Place], name: &str) {
         let text = first.git(s, &["show", &format!("refs/elf/memory:{file}")]).ok().out;
         assert!(text.contains("about parsnips"), "{name}: plain git reads it: {text}");
     }
-    assert_eq!(first.git(s, &["grep", "-c", "parsnips", "refs/elf/memory", "--", ":/"]).ok().out.lines().count(), 4, "{name}");
+    assert_eq!(
+        first.git(s, &["grep", "-c", "parsnips", "refs/elf/memory", "--", ":/"]).ok().out.lines().count(),
+        4,
+        "{name}"
+    );
     assert_eq!(left_behind(&first.common_dir(s)), Vec::<PathBuf>::new(), "{name}: nothing is left behind");
 
     if first.git(s, &["config", "extensions.preciousObjects"]).status != 0 {
