@@ -272,6 +272,13 @@ fn is_environment(error: &rusqlite::Error) -> bool {
     )
 }
 
+/// Tells whether an error means that the index cannot be written, or read without writing.
+pub(super) fn is_unwritable(error: &Error) -> bool {
+    use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    let Error::Sql { source, .. } = error else { return false };
+    matches!(source.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
+}
+
 /// Tells whether an error means that the index itself is damaged, so that a rebuild mends it.
 pub(super) fn is_damage(error: &Error) -> bool {
     let Error::Sql { source, .. } = error else { return false };

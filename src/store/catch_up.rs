@@ -139,6 +139,13 @@ impl Store {
         batch.commit(&goal.stamp())
     }
 
+    /// Fills an index in memory that nobody else sees, so that no lock is needed.
+    pub(super) fn fill_in_memory(&self, index: &mut Index, goal: &Goal<'_>) -> Result<()> {
+        let mut batch = index.begin_in_memory()?;
+        self.apply(&mut batch, goal, None)?;
+        batch.commit(&goal.stamp())
+    }
+
     /// Applies the difference of two trees: events, records, and the records that only their events touched.
     fn apply(&self, batch: &mut Batch<'_>, goal: &Goal<'_>, old: Option<Oid>) -> Result<()> {
         let mut done = 0;

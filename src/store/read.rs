@@ -13,6 +13,19 @@ use crate::lock::{LockFile, Outcome, RepoLock, Waiter};
 use crate::record::{Id, Record};
 use crate::repo::parse_oid;
 
+/// Why the newest records may be missing in an answer.
+const HELD: &str = "another process holds the lock";
+const UNWRITABLE: &str = "nothing can be written here";
+
+/// What became of an attempt to bring the index up to date.
+enum Refreshed {
+    Yes,
+    /// Somebody else holds the lock.
+    Busy,
+    /// This process may not write here.
+    Unwritable,
+}
+
 /// Waits for an index that was filled, whoever fills it: among many writers a reader may not get the lock in time.
 struct Appearing<'a>(Spoken<'a>);
 
@@ -33,10 +46,17 @@ impl Store {
     /// # Errors
     /// Whatever `ask` returns; damage of the index is mended and the question asked once more.
     pub fn read<T>(&self, mut ask: impl FnMut(&Index) -> Result<T>) -> Result<T> {
-        match self.with_promised(|| self.current().and_then(|index| ask(&index))) {
-            Err(error) if Index::is_damage(&error) => {
-                self.locked("rebuild", |lock| self.rebuild(lock))?;
-                ask(&self.current()?)
+        let answer = match self.with_promised(|| self.current().and_then(|index| ask(&index))) {
+            Err(error) if Index::is_damage(&error) => self
+                .locked("rebuild", |lock| self.rebuild(lock))
+                .and_then(|()| self.current())
+                .and_then(|index| ask(&index)),
+            answer => answer,
+        };
+        match answer {
+            // A repository of somebody else, a read-only disk: the ledger says it all, at some 30 µs a record.
+            Err(error) if error.is_unwritable() || Index::is_unwritable(&error) => {
+                ask(&self.with_promised(|| self.index_in_memory())?)
             }
             answer => answer,
         }
@@ -96,8 +116,9 @@ impl Store {
             Ok(Some(index)) => {
                 drop(index);
                 match self.refresh_if_free() {
-                    Ok(true) => {}
-                    Ok(false) => self.say_behind(pending),
+                    Ok(Refreshed::Yes) => {}
+                    Ok(Refreshed::Busy) => self.say_behind(pending, HELD),
+                    Ok(Refreshed::Unwritable) => self.say_behind(pending, UNWRITABLE),
                     // A full disk: what is there is still an answer.
                     Err(error @ Error::Sql { .. }) if !Index::is_damage(&error) => {
                         self.say(&format!("the index is behind the ledger: {error}"));
@@ -107,7 +128,12 @@ impl Store {
             }
             _ => match self.obtain_index() {
                 Err(error) if error.is_unwritable() => {
-                    return Index::read_unsealed(self.repo.elf_dir())?.ok_or(error);
+                    let index = Index::read_unsealed(self.repo.elf_dir())?;
+                    let index = index.filter(|index| self.is_current(index, &tip)).ok_or(error)?;
+                    if pending > 0 {
+                        self.say_behind(pending, UNWRITABLE);
+                    }
+                    return Ok(index);
                 }
                 result => result?,
             },
@@ -127,7 +153,7 @@ impl Store {
             Outcome::Unneeded => {
                 let pending = self.spool.len();
                 if pending > 0 {
-                    self.say_behind(pending);
+                    self.say_behind(pending, HELD);
                 }
                 Ok(())
             }
@@ -140,15 +166,28 @@ impl Store {
         stamp.is_some_and(|stamp| stamp.tip == tip && stamp.ref_name == self.config.ledger_ref)
     }
 
-    fn refresh_if_free(&self) -> Result<bool> {
+    fn refresh_if_free(&self) -> Result<Refreshed> {
         let mut file = match LockFile::open(self.repo.elf_dir()) {
-            Err(error) if error.is_unwritable() => return Ok(false),
+            Err(error) if error.is_unwritable() => return Ok(Refreshed::Unwritable),
             file => file?,
         };
         match file.try_lock("index")? {
-            None => Ok(false),
-            Some(lock) => self.refresh(&lock).map(|()| true),
+            None => Ok(Refreshed::Busy),
+            Some(lock) => self.refresh(&lock).map(|()| Refreshed::Yes),
         }
+    }
+
+    /// Builds an index from the ledger alone, where none on the disk can be read and none written.
+    fn index_in_memory(&self) -> Result<Index> {
+        let ledger = self.ledger();
+        let tip = ledger.tip()?;
+        let mut index = Index::in_memory()?;
+        self.fill_in_memory(&mut index, &Goal { ledger: &ledger, tip, known: None, unreadable: Unreadable::IsNoted })?;
+        let pending = self.spool.len();
+        if pending > 0 {
+            self.say_behind(pending, UNWRITABLE);
+        }
+        Ok(index)
     }
 
     /// Drains the spool and brings the index up to date.
@@ -176,7 +215,7 @@ impl Store {
         }
     }
 
-    fn say_behind(&self, pending: usize) {
+    fn say_behind(&self, pending: usize, why: &str) {
         if self.said_behind.replace(true) {
             return;
         }
@@ -186,7 +225,7 @@ impl Store {
             1 => "1 record is".to_owned(),
             _ => format!("{pending} records are"),
         };
-        self.say(&format!("{records} not visible yet: another process holds the lock"));
+        self.say(&format!("{records} not visible yet: {why}"));
     }
 
     /// Turns what somebody typed into the id of a record or event, waiting ones included.

@@ -3,6 +3,9 @@
 
 mod environment;
 mod matrix;
+mod readers;
+mod sharing;
+mod users;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
