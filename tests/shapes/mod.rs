@@ -2,6 +2,7 @@
 //! before it writes.
 
 mod environment;
+mod in_hooks;
 mod matrix;
 mod readers;
 mod sharing;
