@@ -72,7 +72,7 @@ const CALLERS: [&str; 13] = [
 
 /// Makes `repo` with the branches `main`, `side` and `conflicting`, a bare remote, a second checkout and a submodule.
 fn playground() -> Sandbox {
-    let s = Sandbox::new();
+    let s = Sandbox::new_in_memory();
     let script = "
         git config --global protocol.file.allow always; git config --global advice.detachedHead false
         mkdir d; echo d >d/d; git add d; git commit -qm d
@@ -88,7 +88,7 @@ fn playground() -> Sandbox {
 }
 
 fn copy_of(template: &Sandbox) -> Sandbox {
-    let s = Sandbox::empty();
+    let s = Sandbox::empty_in_memory();
     assert!(make(&s, &format!("cp -a {}/. ..", template.root().display())));
     s
 }

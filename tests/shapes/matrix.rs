@@ -7,7 +7,7 @@ macro_rules! shapes {
     ($($name:ident: $script:expr, $places:expr;)*) => {
         $(#[test]
         fn $name() {
-            let sandbox = Sandbox::new();
+            let sandbox = Sandbox::new_in_memory();
             if !make(&sandbox, $script) {
                 return eprintln!("SKIPPED {}: this git cannot make it", stringify!($name));
             }

@@ -92,6 +92,18 @@ impl Sandbox {
         Self::in_dir(tempfile::tempdir().unwrap())
     }
 
+    /// As [`Sandbox::empty`], in memory where there is such a directory: for many cases that say nothing about a disk.
+    pub fn empty_in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self::in_dir(dir.unwrap())
+    }
+
+    /// As [`Sandbox::new`] and [`Sandbox::empty_in_memory`].
+    pub fn new_in_memory() -> Self {
+        Self::started(Self::empty_in_memory())
+    }
+
     fn in_dir(dir: tempfile::TempDir) -> Self {
         std::fs::create_dir(dir.path().join("repo")).unwrap();
         std::fs::create_dir(dir.path().join("home")).unwrap();
