@@ -5,6 +5,7 @@ mod environment;
 mod in_hooks;
 mod matrix;
 mod readers;
+mod removal;
 mod sharing;
 mod users;
 
