@@ -72,7 +72,7 @@ impl Place {
             asked(&["rev-parse", "-q", "--verify", "HEAD"]),
             asked(&["for-each-ref", "--exclude=refs/elf/**"]),
             asked(&["config", "--list", "--local"]),
-            index.iter().map(|byte| format!("{byte:02x}")).collect(),
+            format!("{index:02x?}"),
         ]
     }
 }

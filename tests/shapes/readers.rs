@@ -87,7 +87,7 @@ fn a_read_only_mount_gives_answers() {
         // A mount namespace of its own, so that nothing is left mounted.
         let unshared = |args: &[&str]| {
             let mut command = s.command("unshare");
-            command.args(["-m", "sh", "-c", &format!("{mount}"), "sh"]).arg(crate::support::elf_program()).args(args);
+            command.args(["-m", "sh", "-c", &mount, "sh"]).arg(crate::support::elf_program()).args(args);
             command.current_dir(s.root()).env("GIT_DIR", repo.join(".git")).env("GIT_WORK_TREE", &repo);
             s.run(command)
         };

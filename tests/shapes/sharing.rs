@@ -66,9 +66,11 @@ fn two_users_write_one_memory() {
                 record.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
             })
             .collect();
-        writers.into_iter().for_each(|writer| drop(Ran::of(writer.wait_with_output().unwrap()).ok()));
-        let lines: String =
-            (0..100).map(|i| format!("{{\"kind\":\"failure\",\"title\":\"Imported {i}\"}}\n")).collect();
+        for writer in writers {
+            Ran::of(writer.wait_with_output().unwrap()).ok();
+        }
+        let line = |i| format!("{{\"kind\":\"failure\",\"title\":\"Imported {i}\"}}");
+        let lines = (0..100).map(line).collect::<Vec<_>>().join("\n");
         let path = s.repo().join("lines");
         for user in [&b, &a] {
             fs::write(&path, lines.replace("Imported", &format!("Imported by {}", user.id))).unwrap();
