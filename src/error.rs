@@ -71,6 +71,10 @@ pub enum Error {
         source: git2::Error,
     },
 
+    /// An object that a partial clone left with its remote; it is neither lost nor torn.
+    #[error("the object {oid} of {name} is not here: this is a partial clone, and {remote} should have it")]
+    Promised { oid: String, name: String, remote: String },
+
     /// The SQLite index refused; the ledger is not affected.
     #[error("index: cannot {doing}: {}", sqlite_message(source))]
     Sql {
@@ -114,6 +118,7 @@ impl Error {
             Self::Deferred { .. } => "the records wait; the next git elf command after it commits them".into(),
             Self::NotFound { .. } => "git elf list shows what there is; git elf search WORDS finds it".into(),
             Self::Ambiguous { .. } => "give more characters of the id".into(),
+            Self::Promised { name, remote, .. } => format!("git fetch --refetch --no-filter {remote} {name}"),
             Self::LockTaken { .. } => {
                 "try again when the holder is done; git config elf.lockTimeout SECONDS waits longer".into()
             }

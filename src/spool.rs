@@ -13,17 +13,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use git2::{ObjectType, Oid};
+use git2::{ObjectFormat, ObjectType, Oid};
 
 use crate::error::{Doing, Error, Result};
 use crate::fault;
 use crate::lock::RepoLock;
 use crate::record::{Id, Record};
+use crate::repo::{Repo, parse_oid};
 use crate::sys::{self, Flush, Prepared};
 
 /// The spool directory.
 pub struct Spool {
     dir: PathBuf,
+    /// How blobs are named in this repository.
+    format: ObjectFormat,
 }
 
 /// A record on its way to the ledger.
@@ -70,11 +73,6 @@ impl Entry {
         Self { text: record.to_text(), record, name: None, since: None }
     }
 
-    /// Returns what git calls a blob of the text.
-    pub fn blob(&self) -> Oid {
-        blob_id(self.text.as_bytes())
-    }
-
     /// Returns the name of the spool file.
     pub fn spool_name(&self) -> Option<&str> {
         self.name.as_deref()
@@ -92,9 +90,9 @@ impl Entry {
 }
 
 impl Spool {
-    /// Names the spool below our directory; it is created by the first record.
-    pub fn new(elf_dir: &Path) -> Self {
-        Self { dir: elf_dir.join("spool") }
+    /// Names the spool below `dir`, ours or one of a worktree; it is created by the first record.
+    pub fn new(repo: &Repo, dir: &Path) -> Self {
+        Self { dir: dir.join("spool"), format: repo.git().object_format() }
     }
 
     /// Returns the directory of entries that could not be read.
@@ -112,7 +110,7 @@ impl Spool {
         sys::create_dir(&self.bad_dir()).doing(doing)?;
         let mut file = sys::prepare(&self.dir, ".tmp-", text.as_bytes(), 0o666).doing(doing)?;
         fault!("spool-written");
-        let name = name_of(record.id, text.as_bytes());
+        let name = self.name_of(record.id, text.as_bytes());
         let ticket = (self.dir.join(&name), self.bad_dir().join(&name));
         file.rename_to(&ticket.0).doing(doing)?;
         fault!("spool-linked");
@@ -143,7 +141,9 @@ impl Spool {
     pub fn digest(&self) -> Result<String> {
         let mut names = self.names()?;
         names.sort_unstable();
-        Ok(if names.is_empty() { String::new() } else { blob_id(names.join("\n").as_bytes()).to_string() })
+        let digest = Oid::hash_object(ObjectType::Blob, names.join("\n").as_bytes());
+        let digest = digest.expect("hashing bytes in memory does not fail");
+        Ok(if names.is_empty() { String::new() } else { digest.to_string() })
     }
 
     /// Returns where the entries are.
@@ -253,6 +253,11 @@ impl Spool {
         }
     }
 
+    fn name_of(&self, id: Id, bytes: &[u8]) -> String {
+        let blob = Oid::hash_object_ext(ObjectType::Blob, bytes, self.format);
+        format!("{id}-{}.md", blob.expect("hashing bytes in memory does not fail"))
+    }
+
     fn names(&self) -> Result<Vec<String>> {
         names_in(&self.dir).doing(|| format!("list {}", self.dir.display()))
     }
@@ -265,7 +270,7 @@ impl Spool {
         }
         let bytes = fs::read(&path).doing(|| format!("read spool/{name}"))?;
         let record = Record::parse(&bytes)?;
-        if name_of(record.id, &bytes) != name {
+        if self.name_of(record.id, &bytes) != name {
             return Err(Error::invalid("spool", format!("{name} does not hold what its name says")));
         }
         let text = String::from_utf8(bytes).map_err(|_| Error::invalid("spool", "not UTF-8"))?;
@@ -305,18 +310,10 @@ impl Ticket {
     }
 }
 
-fn name_of(id: Id, bytes: &[u8]) -> String {
-    format!("{id}-{}.md", blob_id(bytes))
-}
-
 /// Reads from the name of an entry which record it held, and the blob of its text.
 pub fn promised(name: &str) -> Option<(Id, Oid)> {
     let (id, blob) = name.strip_suffix(".md")?.split_once('-')?;
-    Some((id.parse().ok()?, Oid::from_str(blob).ok()?))
-}
-
-fn blob_id(bytes: &[u8]) -> Oid {
-    Oid::hash_object(ObjectType::Blob, bytes).expect("hashing bytes in memory does not fail")
+    Some((id.parse().ok()?, parse_oid(blob).ok()?))
 }
 
 fn names_in(dir: &Path) -> io::Result<Vec<String>> {

@@ -23,6 +23,7 @@ mod in_tree;
 mod install;
 mod locks;
 mod power_cut;
+mod shapes;
 mod support;
 mod titles;
 mod torture;

@@ -10,6 +10,7 @@ use super::{Context, Done, Outcome, open_store};
 use crate::config::Push;
 use crate::error::{Error, Result};
 use crate::install::tracking_ref;
+use crate::repo::parse_oid;
 use crate::store::{InStep, Store, Voice};
 
 /// How long a push waits for the lock.
@@ -158,9 +159,9 @@ impl Update {
     /// spaces (githooks(5)).
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.rsplitn(4, ' ');
-        let remote = Oid::from_str(words.next()?).ok()?;
+        let remote = parse_oid(words.next()?).ok()?;
         let remote_ref = words.next()?.to_owned();
-        let local = Oid::from_str(words.next()?).ok()?;
+        let local = parse_oid(words.next()?).ok()?;
         Some(Self { local_ref: words.next()?.to_owned(), local, remote_ref, remote })
     }
 
@@ -188,12 +189,14 @@ mod tests {
 
     #[test]
     fn lines_are_read_from_the_right() {
-        let (a, b) = ("a".repeat(40), "0".repeat(40));
-        let update = Update::parse(&format!("HEAD@{{2 days ago}} {a} refs/elf/memory {b}")).unwrap();
-        assert_eq!((update.local_ref.as_str(), update.remote.is_zero()), ("HEAD@{2 days ago}", true));
-        assert!(update.is_memory("refs/heads/memory"));
-        let deletion = Update::parse(&format!("(delete) {b} refs/heads/x {a}")).unwrap();
-        assert!(deletion.local.is_zero() && !deletion.is_memory("refs/elf/memory"));
+        for digits in [40, 64] {
+            let (a, b) = ("a".repeat(digits), "0".repeat(digits));
+            let update = Update::parse(&format!("HEAD@{{2 days ago}} {a} refs/elf/memory {b}")).unwrap();
+            assert_eq!((update.local_ref.as_str(), update.remote.is_zero()), ("HEAD@{2 days ago}", true));
+            assert!(update.is_memory("refs/heads/memory"));
+            let deletion = Update::parse(&format!("(delete) {b} refs/heads/x {a}")).unwrap();
+            assert!(deletion.local.is_zero() && !deletion.is_memory("refs/elf/memory"));
+        }
         assert_eq!(Update::parse(""), None);
         assert_eq!(Update::parse("a b c"), None);
     }

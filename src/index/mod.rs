@@ -108,6 +108,11 @@ impl Index {
         schema::is_damage(error)
     }
 
+    /// Tells whether an error means that this process may not write the index, or what SQLite needs beside it.
+    pub fn is_unwritable(error: &Error) -> bool {
+        schema::is_unwritable(error)
+    }
+
     /// Empties a damaged index in place and opens it again.
     ///
     /// # Errors
@@ -150,6 +155,15 @@ impl Index {
     /// When another connection writes for longer than the busy timeout of 10 s.
     pub fn begin<'a>(&'a mut self, lock: &'a RepoLock<'_>) -> Result<Batch<'a>> {
         Batch::begin(&mut self.conn, lock)
+    }
+
+    /// Begins a write transaction on an index in memory, which needs no lock.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn begin_in_memory(&mut self) -> Result<Batch<'_>> {
+        assert!(self.path.as_os_str().is_empty(), "an index on the disk is written under the lock alone");
+        Batch::begin_unlocked(&mut self.conn)
     }
 
     /// Prepares the connection for a rebuild: 64 MB of page cache, and a larger hash table for the full-text index.

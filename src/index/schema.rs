@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::seal::{self, Seal};
 use crate::error::{Doing, Error, Result};
-use crate::sys::FileSystem;
+use crate::sys::{self, FileSystem};
 
 /// `ELF1`, so that `file` and a stranger's database can be told apart.
 const APPLICATION_ID: i32 = 0x454C_4631;
@@ -200,6 +200,8 @@ pub(super) fn open_memory() -> rusqlite::Result<Connection> {
 }
 
 fn open_or_migrate(path: &Path) -> rusqlite::Result<Connection> {
+    // SQLite gives its log and its shared memory the mode of the database, so that is right from the start.
+    let _ = sys::create_shared(path);
     let mut conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     if FileSystem::of(path.parent().unwrap_or(path)).is_network {
         // Without the log, NORMAL may leave a damaged database after a power cut (sqlite.org/pragma.html#pragma_synchronous).
@@ -276,6 +278,13 @@ fn is_environment(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(DatabaseBusy | DatabaseLocked | DiskFull | OutOfMemory | PermissionDenied | ReadOnly)
     )
+}
+
+/// Tells whether an error means that the index cannot be written, or read without writing.
+pub(super) fn is_unwritable(error: &Error) -> bool {
+    use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly};
+    let Error::Sql { source, .. } = error else { return false };
+    matches!(source.sqlite_error_code(), Some(CannotOpen | PermissionDenied | ReadOnly))
 }
 
 /// Tells whether an error means that the index itself is damaged, so that a rebuild mends it.

@@ -25,6 +25,10 @@ const CHAIN_MAX: usize = 64;
 
 impl<'a> Batch<'a> {
     pub(super) fn begin(conn: &'a mut Connection, _lock: &'a RepoLock<'_>) -> Result<Self> {
+        Self::begin_unlocked(conn)
+    }
+
+    pub(super) fn begin_unlocked(conn: &'a mut Connection) -> Result<Self> {
         let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = transaction.doing(|| "begin a write transaction".into())?;
         Ok(Self { transaction, touched: BTreeSet::new(), incomplete: false })

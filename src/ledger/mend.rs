@@ -16,7 +16,7 @@ use git2::{ObjectType, Oid, Tree};
 use super::{Ledger, refs};
 use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
-use crate::repo::Identity;
+use crate::repo::{self, Identity, parse_oid};
 
 /// Longest end of the reflog that is searched for a sound commit.
 const REFLOG_MAX: u64 = 1 << 20;
@@ -112,7 +112,7 @@ impl Ledger<'_> {
             Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(Loose::Torn),
             Ok(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
-                Oid::from_str(text.trim_end()).map(Loose::Value).doing(doing)
+                parse_oid(text.trim_end()).map(Loose::Value).doing(doing)
             }
         }
     }
@@ -124,7 +124,7 @@ impl Ledger<'_> {
             text => text.doing(|| "read packed-refs".into())?,
         };
         let line = text.lines().find_map(|line| line.strip_suffix(&self.name)?.strip_suffix(' '));
-        Ok(line.and_then(|oid| Oid::from_str(oid).ok()))
+        Ok(line.and_then(|oid| parse_oid(oid).ok()))
     }
 
     /// Returns the values that the reflog names, newest first; lines that a power cut tore are skipped.
@@ -141,7 +141,7 @@ impl Ledger<'_> {
             return Vec::new();
         }
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let value = |word: &str| Oid::from_str(word).ok().filter(|oid| !oid.is_zero());
+        let value = |word: &str| parse_oid(word).ok().filter(|oid| !oid.is_zero());
         let line = |line: &str| {
             let mut words = line.split(' ');
             let old = words.next().and_then(value);
@@ -227,7 +227,7 @@ impl Ledger<'_> {
             Err(error) => return Err(error).doing(doing),
         }
         let elsewhere = self.git.commondir().join("objects/info/alternates").exists()
-            || self.git.config().and_then(|config| config.get_string("extensions.partialclone")).is_ok()
+            || repo::promisor(self.git).is_some()
             || self.git.odb().is_ok_and(|odb| odb.exists(oid));
         if elsewhere {
             return Err(Error::Refused {

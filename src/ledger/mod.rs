@@ -42,7 +42,7 @@ use crate::config::IN_TREE;
 use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
 use crate::record::{Id, Kind, Record};
-use crate::repo::{Identity, Repo};
+use crate::repo::{self, Identity, Repo};
 use crate::sys::{self, Flush};
 
 /// Says what the ledger's ref is, to whoever finds it with plain git.
@@ -105,11 +105,6 @@ pub enum Published {
     Moved,
 }
 
-/// Returns the name of a tree without entries, which needs no object.
-pub fn empty_tree() -> Oid {
-    Oid::hash_object(ObjectType::Tree, b"").expect("hashing bytes in memory does not fail")
-}
-
 impl<'r> Ledger<'r> {
     /// Names the ledger of a repository; nothing is read yet.
     pub fn new(repo: &'r Repo, name: &str) -> Self {
@@ -134,6 +129,11 @@ impl<'r> Ledger<'r> {
     /// Returns the full name of the ref.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the name of a file's content in the repository's object format.
+    pub fn blob_id(&self, text: &str) -> Oid {
+        repo::blob_id(self.git, text.as_bytes())
     }
 
     /// Reads where the ref points; `None` when there is no memory yet.
@@ -161,13 +161,19 @@ impl<'r> Ledger<'r> {
             return Ok(root);
         }
         match self.tree_at(root)?.get_name(DIR) {
-            None => Ok(empty_tree()),
+            None => Ok(self.empty_tree()),
             Some(entry) if entry.kind() == Some(ObjectType::Tree) => Ok(entry.id()),
             Some(entry) => Err(Error::Refused {
                 what: format!("{DIR} on the current branch is no directory (mode {:o})", entry.filemode()),
                 hint: "move it out of the way, or keep the memory elsewhere: git config elf.ref refs/elf/memory".into(),
             }),
         }
+    }
+
+    /// Returns the name of a tree without entries.
+    pub fn empty_tree(&self) -> Oid {
+        let oid = Oid::hash_object_ext(ObjectType::Tree, b"", self.git.object_format());
+        oid.expect("hashing bytes in memory does not fail")
     }
 
     /// Tells whether the records are below `memory/` on the current branch.
@@ -298,7 +304,7 @@ impl<'r> Ledger<'r> {
             files.iter().map(|file| NewFile { path: self.prefixed(&file.path), text: file.text }).collect();
         let is_new = match base {
             None => true,
-            Some(tip) => self.in_tree && self.tree_at(tip.tree)?.is_empty(),
+            Some(tip) => self.in_tree && self.filled_tree(tip.tree)?.is_none(),
         };
         if is_new {
             let text = if self.in_tree { README_IN_TREE } else { README };
@@ -398,8 +404,7 @@ impl<'r> Ledger<'r> {
         // A directory of the branch is the user's, and hand-written files in it are welcome.
         let Some(tip) = base.filter(|_| !self.in_tree) else { return Ok(()) };
         let tree = self.tree_at(tip.tree)?;
-        let readme =
-            Oid::hash_object(ObjectType::Blob, README.as_bytes()).expect("hashing bytes in memory does not fail");
+        let readme = self.blob_id(README);
         let is_ours = |entry: git2::TreeEntry<'_>| {
             entry.name().is_ok_and(|name| name == "README.md" || name == MOVED || Kind::of_dir(name).is_some())
         };

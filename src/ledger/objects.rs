@@ -14,7 +14,7 @@ use git2::{ObjectType, Odb, Oid, Repository, Signature};
 use super::NewFile;
 use crate::error::{Doing, Result};
 use crate::fault;
-use crate::repo::Identity;
+use crate::repo::{Identity, blob_id};
 use crate::sys::{self, Flush, Prepared};
 
 /// Most objects that are written loose; more become one pack.
@@ -50,7 +50,7 @@ pub(super) fn build(
     // The parts that stay are on disk, and the database in memory has only what is new, so libgit2's check that every
     // entry of a tree exists would fail. Whatever enters a tree here was either just written or read from the old tree.
     git2::opts::strict_object_creation(false);
-    let odb = Odb::new().doing(doing)?;
+    let odb = Odb::new_ext(git.object_format()).doing(doing)?;
     odb.add_new_mempack_backend(1).doing(doing)?;
     let memory = Repository::from_odb(odb).doing(doing)?;
     let mut builder = Builder { git, memory: &memory, objects: Vec::new() };
@@ -122,7 +122,8 @@ impl Builder<'_> {
 }
 
 /// Where objects go.
-pub(super) struct Place {
+pub(super) struct Place<'a> {
+    git: &'a Repository,
     objects: PathBuf,
     /// On the file system of `objects`, which may be a link to another disk.
     scratch: PathBuf,
@@ -148,23 +149,20 @@ impl Ready {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 done => return done,
             }
-            match fs::create_dir(dir) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
+            sys::create_one_dir(dir)?;
         }
         self.file.rename_to(&self.target)
     }
 }
 
-impl Place {
-    pub fn new(git: &Repository, scratch: &Path) -> Result<Self> {
+impl<'a> Place<'a> {
+    pub fn new(git: &'a Repository, scratch: &Path) -> Result<Self> {
         let objects = git.commondir().join("objects");
         sys::create_dir(scratch).doing(|| format!("create {}", scratch.display()))?;
         let device = |path: &Path| sys::links(&path.canonicalize().ok()?).map(|(device, _)| device);
         let scratch = if device(&objects) == device(scratch) { scratch.to_owned() } else { other_disk(git) };
         sys::create_dir(&scratch).doing(|| format!("create {}", scratch.display()))?;
-        Ok(Self { objects, scratch })
+        Ok(Self { git, objects, scratch })
     }
 
     /// Writes, flushes and places all objects of a batch, and flushes `value` with them.
@@ -230,7 +228,7 @@ impl Place {
     /// Writes one blob loose and durable, whatever stands under its name.
     pub fn restore(&self, data: &[u8], flush: Flush) -> Result<()> {
         let doing = || "write an object again".to_owned();
-        let oid = Oid::hash_object(ObjectType::Blob, data).doing(doing)?;
+        let oid = blob_id(self.git, data);
         let mut file = self.prepare(ObjectType::Blob, data)?;
         sys::sync_file(file.file()).doing(doing)?;
         let target = self.loose_path(oid);

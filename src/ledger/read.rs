@@ -8,22 +8,28 @@ use std::io::{self, BufReader};
 use std::path::PathBuf;
 
 use flate2::read::ZlibDecoder;
-use git2::{Commit, Oid, Tree};
+use git2::{Commit, ErrorCode, Oid, Tree};
 
 use super::Ledger;
 use crate::error::{Doing, Error, Result};
+use crate::repo;
 
 impl Ledger<'_> {
     /// Reads a commit.
     pub(super) fn commit_at(&self, oid: Oid) -> Result<Commit<'_>> {
         self.refuse_torn(oid)?;
-        self.git.find_commit(oid).doing(|| format!("read the commit {oid}"))
+        self.found(oid, "commit", self.git.find_commit(oid))
     }
 
     /// Reads a tree.
     pub(super) fn tree_at(&self, oid: Oid) -> Result<Tree<'_>> {
         self.refuse_torn(oid)?;
-        self.git.find_tree(oid).doing(|| format!("read the tree {oid}"))
+        self.found(oid, "tree", self.git.find_tree(oid))
+    }
+
+    /// Reads a tree; `None` for the one without entries, which need not be there (and which libgit2 knows in SHA-1 only).
+    pub(super) fn filled_tree(&self, oid: Oid) -> Result<Option<Tree<'_>>> {
+        if oid == self.empty_tree() { Ok(None) } else { self.tree_at(oid).map(Some) }
     }
 
     /// Reads the bytes of a blob; libgit2 compares them with its name.
@@ -32,7 +38,7 @@ impl Ledger<'_> {
     /// When the object is missing, torn or unreadable.
     pub fn blob(&self, oid: Oid) -> Result<Vec<u8>> {
         self.refuse_torn(oid)?;
-        let blob = self.git.find_blob(oid).doing(|| format!("read the object {oid}"))?;
+        let blob = self.found(oid, "object", self.git.find_blob(oid))?;
         Ok(blob.content().to_vec())
     }
 
@@ -40,12 +46,22 @@ impl Ledger<'_> {
     pub(super) fn size_of(&self, oid: Oid) -> Result<usize> {
         self.refuse_torn(oid)?;
         let header = self.git.odb().and_then(|odb| odb.read_header(oid));
-        header.map(|(size, _)| size).doing(|| format!("read the object {oid}"))
+        self.found(oid, "object", header).map(|(size, _)| size)
     }
 
     /// Tells whether a tree is here and sound.
     pub fn is_readable(&self, tree: Oid) -> bool {
         self.tree_at(tree).is_ok()
+    }
+
+    /// Tells an object that a remote has promised from one that is lost.
+    fn found<T>(&self, oid: Oid, kind: &str, found: std::result::Result<T, git2::Error>) -> Result<T> {
+        if found.as_ref().is_err_and(|error| error.code() == ErrorCode::NotFound)
+            && let Some(remote) = repo::promisor(self.git)
+        {
+            return Err(Error::Promised { oid: oid.to_string(), name: self.name.clone(), remote });
+        }
+        found.doing(|| format!("read the {kind} {oid}"))
     }
 
     fn refuse_torn(&self, oid: Oid) -> Result<()> {

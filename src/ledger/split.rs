@@ -30,7 +30,7 @@ impl Ledger<'_> {
                 parents.extend(new.filter(|new| !parents.contains(new)));
             }
             let new = match parents[..] {
-                [] if tree == super::empty_tree() => None,
+                [] if tree == self.empty_tree() => None,
                 [parent] if self.git.find_commit(parent).doing(doing)?.tree_id() == tree => Some(parent),
                 _ => Some(self.rewritten(&commit, tree, &parents)?),
             };

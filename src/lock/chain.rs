@@ -19,7 +19,7 @@
 //! unlocks explicitly, which frees it for everybody who inherited it, whatever CMD left running. The descriptor is no
 //! part of the proof: Node, Python and sudo close inherited descriptors, and their children are inside all the same.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -47,8 +47,7 @@ pub(super) fn file_name(rung: usize) -> String {
 /// Opens the file of a rung, creating it where it is missing.
 pub(super) fn open(dir: &Path, rung: usize) -> Result<RwLock<File>> {
     let path = dir.join(file_name(rung));
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    Ok(RwLock::new(file.doing(|| format!("open {}", path.display()))?))
+    Ok(RwLock::new(sys::open_or_create(&path).doing(|| format!("open {}", path.display()))?))
 }
 
 /// Makes a token that nobody had before.

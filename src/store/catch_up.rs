@@ -10,6 +10,7 @@ use crate::index::{Batch, Index, Sample, Stamp};
 use crate::ledger::{Change, Item, Ledger, Tip};
 use crate::lock::RepoLock;
 use crate::record::{Id, Kind, Record, Time};
+use crate::repo::parse_oid;
 use crate::spool::Entry;
 
 /// Rows after which the progress is reported again.
@@ -132,7 +133,7 @@ impl Store {
         if stamp.as_ref() == Some(&goal.stamp()) {
             return Ok(());
         }
-        let old = stamp.as_ref().and_then(|stamp| Oid::from_str(&stamp.tree).ok());
+        let old = stamp.as_ref().and_then(|stamp| parse_oid(&stamp.tree).ok());
         let from = goal.known.map(|known| known.base.map(|base| base.tree));
         let nothing_waits = goal.pending.digest.is_empty() && stamp.is_none_or(|stamp| stamp.pending.is_empty());
         let mut batch = match old {
@@ -164,6 +165,13 @@ impl Store {
         batch.clear()?;
         self.apply(&mut batch, goal, None)?;
         note_drain(&batch, lock, goal)?;
+        batch.commit(&goal.stamp())
+    }
+
+    /// Fills an index in memory that nobody else sees, so that no lock is needed.
+    pub(super) fn fill_in_memory(&self, index: &mut Index, goal: &Goal<'_>) -> Result<()> {
+        let mut batch = index.begin_in_memory()?;
+        self.apply(&mut batch, goal, None)?;
         batch.commit(&goal.stamp())
     }
 
@@ -207,7 +215,12 @@ fn put_pending(batch: &mut Batch<'_>, goal: &Goal<'_>) -> Result<()> {
     for entry in events.into_iter().chain(records) {
         let name = entry.spool_name().expect("what waits has a name");
         if !shown.contains(name) && !is_in(goal, entry.record.id)? {
-            batch.put_pending(name, &entry.record.path(), &entry.blob().to_string(), entry.record.clone())?;
+            batch.put_pending(
+                name,
+                &entry.record.path(),
+                &goal.ledger.blob_id(&entry.text).to_string(),
+                entry.record.clone(),
+            )?;
         }
     }
     Ok(())
@@ -253,7 +266,7 @@ fn put_file(batch: &mut Batch<'_>, goal: &Goal<'_>, path: &str, item: Item) -> R
 fn put_all(batch: &mut Batch<'_>, goal: &Goal<'_>, entries: &[Entry]) -> Result<()> {
     let (events, records): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.record.kind == Kind::Event);
     for entry in events.into_iter().chain(records) {
-        batch.put(&entry.record.path(), &entry.blob().to_string(), entry.record.clone())?;
+        batch.put(&entry.record.path(), &goal.ledger.blob_id(&entry.text).to_string(), entry.record.clone())?;
     }
     put_touched(batch, goal)
 }
@@ -264,9 +277,10 @@ fn put_touched(batch: &mut Batch<'_>, goal: &Goal<'_>) -> Result<()> {
         return Ok(());
     }
     // What waits is not in the object database.
-    let waiting: HashMap<_, _> = goal.pending.entries.iter().map(|entry| (entry.blob(), &entry.record)).collect();
+    let waiting: HashMap<_, _> =
+        goal.pending.entries.iter().map(|entry| (goal.ledger.blob_id(&entry.text), &entry.record)).collect();
     for (_, path, blob) in touched {
-        let oid = Oid::from_str(&blob).doing(|| "read a blob id".into())?;
+        let oid = parse_oid(&blob).doing(|| "read a blob id".into())?;
         if let Some(record) = waiting.get(&oid) {
             batch.put(&path, &blob, (*record).clone())?;
             continue;

@@ -1,7 +1,5 @@
 //! Comparing spool, ledger and index, file by file.
 
-use git2::Oid;
-
 use super::Store;
 use super::catch_up::Unreadable;
 use super::in_tree::Orphan;
@@ -9,6 +7,7 @@ use crate::error::Result;
 use crate::index::{Difference, Index, compare};
 use crate::ledger::Tip;
 use crate::lock::RepoLock;
+use crate::repo::parse_oid;
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -53,6 +52,10 @@ impl Store {
     /// # Errors
     /// When the lock stays taken, or the ledger cannot be read.
     pub fn check(&self, fix: bool) -> Result<Report> {
+        self.with_promised(|| self.check_once(fix))
+    }
+
+    fn check_once(&self, fix: bool) -> Result<Report> {
         let mut report = Report::default();
         if self.ledger().tip_id()?.is_none() && !self.repo.elf_dir().is_dir() {
             return Ok(report);
@@ -91,7 +94,7 @@ impl Store {
     fn compare_changed(&self, lock: &RepoLock<'_>, changed: &Index, report: &mut Report) -> Result<()> {
         let ledger = self.ledger();
         let tip = self.healed_tip(lock, &ledger)?;
-        let tree = changed.stamp().ok().flatten().and_then(|stamp| Oid::from_str(&stamp.tree).ok());
+        let tree = changed.stamp().ok().flatten().and_then(|stamp| parse_oid(&stamp.tree).ok());
         let then =
             tip.map(|tip| Tip { tree: tree.filter(|tree| ledger.is_readable(*tree)).unwrap_or(tip.tree), ..tip });
         let mut expected = Index::in_memory()?;

@@ -13,6 +13,7 @@ use git2::{Commit, Oid};
 use super::Store;
 use crate::error::{Doing, Error, Result};
 use crate::record::{Harvest, Id, Kind, Record, Time, Verb, WITHDRAWN, amended, harvest, live_events};
+use crate::repo::parse_oid;
 
 /// Longest end of a reflog that is read for its last line.
 const LINE_MAX: u64 = 16 * 1024;
@@ -127,7 +128,7 @@ impl Store {
         let text = end_of(&self.repo.git().path().join("logs/HEAD")).ok()?;
         let line = text.trim_end().rsplit('\n').next()?;
         let (ids, action) = line.split_once('\t')?;
-        let mut ids = ids.split(' ').map(Oid::from_str);
+        let mut ids = ids.split(' ').map(parse_oid);
         let old = ids.next()?.ok()?;
         (ids.next()?.ok()? == new).then(|| (old, action.to_owned()))
     }

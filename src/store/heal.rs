@@ -12,7 +12,7 @@ use crate::index::Index;
 use crate::ledger::{Ledger, Tip};
 use crate::lock::RepoLock;
 use crate::record::Time;
-use crate::repo::Identity;
+use crate::repo::{Identity, parse_oid};
 use crate::sys;
 
 /// Name of the log below our directory: one line for each healing, RFC 3339 time, tab, text.
@@ -59,7 +59,7 @@ impl Store {
     /// Returns the commit that the index was made from, which may be the newest one that is known.
     fn stamped_tip(&self) -> Option<Oid> {
         let stamp = Index::read(&self.index_dir).ok()??.stamp().ok()??;
-        Oid::from_str(&stamp.tip).ok().filter(|_| stamp.ref_name == self.config.ledger_ref)
+        parse_oid(&stamp.tip).ok().filter(|_| stamp.ref_name == self.config.ledger_ref)
     }
 
     pub(super) fn tell_healed(&self, what: &str) {

@@ -24,6 +24,7 @@ mod harvest;
 mod heal;
 mod in_tree;
 mod migrate;
+mod promised;
 mod push;
 mod read;
 mod write;

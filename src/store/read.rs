@@ -8,9 +8,23 @@ use super::catch_up::Unreadable;
 use super::{Spoken, Store};
 use crate::error::{Doing, Error, Result};
 use crate::index::{Filter, Index, Row};
-use crate::ledger::{self, Ledger, Tip};
+use crate::ledger::{Ledger, Tip};
 use crate::lock::{LockFile, Outcome, RepoLock, Waiter};
 use crate::record::{Id, Record};
+use crate::repo::parse_oid;
+
+/// Why the newest records may be missing in an answer.
+const HELD: &str = "another process holds the lock";
+const UNWRITABLE: &str = "nothing can be written here";
+
+/// What became of an attempt to bring the index up to date.
+enum Refreshed {
+    Yes,
+    /// Somebody else holds the lock.
+    Busy,
+    /// This process may not write here.
+    Unwritable,
+}
 
 /// Waits for an index that was filled, whoever fills it: among many writers a reader may not get the lock in time.
 struct Appearing<'a>(Spoken<'a>);
@@ -48,10 +62,17 @@ impl Store {
     /// # Errors
     /// Whatever `ask` returns; damage of the index is mended and the question asked once more.
     pub fn read<T>(&self, mut ask: impl FnMut(&Index) -> Result<T>) -> Result<T> {
-        match self.current().and_then(|index| ask(&index)) {
-            Err(error) if Index::is_damage(&error) => {
-                self.locked("rebuild", |lock| self.rebuild(lock))?;
-                ask(&self.current()?)
+        let answer = match self.with_promised(|| self.current().and_then(|index| ask(&index))) {
+            Err(error) if Index::is_damage(&error) => self
+                .locked("rebuild", |lock| self.rebuild(lock))
+                .and_then(|()| self.current())
+                .and_then(|index| ask(&index)),
+            answer => answer,
+        };
+        match answer {
+            // A repository of somebody else, a read-only disk: the ledger says it all, at some 30 µs a record.
+            Err(error) if error.is_unwritable() || Index::is_unwritable(&error) => {
+                ask(&self.with_promised(|| self.index_in_memory())?)
             }
             answer => answer,
         }
@@ -110,8 +131,9 @@ impl Store {
             Ok(Some(index)) => {
                 drop(index);
                 match self.refresh_if_free() {
-                    Ok(true) => {}
-                    Ok(false) => self.say_behind(pending),
+                    Ok(Refreshed::Yes) => {}
+                    Ok(Refreshed::Busy) => self.say_behind(pending, HELD),
+                    Ok(Refreshed::Unwritable) => self.say_behind(pending, UNWRITABLE),
                     // A full disk: what is there is still an answer.
                     Err(error @ Error::Sql { .. }) if !Index::is_damage(&error) => {
                         self.say(&format!("the index is behind the ledger: {error}"));
@@ -121,7 +143,12 @@ impl Store {
             }
             _ => match self.obtain_index() {
                 Err(error) if error.is_unwritable() => {
-                    return Index::read_unsealed(&self.index_dir)?.ok_or(error);
+                    let index = Index::read_unsealed(&self.index_dir)?;
+                    let index = index.filter(|index| self.has_state(index, &present)).ok_or(error)?;
+                    if pending > 0 {
+                        self.say_behind(pending, UNWRITABLE);
+                    }
+                    return Ok(index);
                 }
                 result => result?,
             },
@@ -141,7 +168,7 @@ impl Store {
             Outcome::Unneeded => {
                 let pending = self.spool.len();
                 if pending > 0 {
-                    self.say_behind(pending);
+                    self.say_behind(pending, HELD);
                 }
                 Ok(())
             }
@@ -158,7 +185,7 @@ impl Store {
             return Ok(Present { state: text(ledger.tip_id()?), pending: String::new(), waiting });
         }
         // HEAD moves with each commit of the user's; the index with each change below `memory/`.
-        let tree = ledger.tip()?.map(|tip| tip.tree).filter(|tree| *tree != ledger::empty_tree());
+        let tree = ledger.tip()?.map(|tip| tip.tree).filter(|tree| *tree != ledger.empty_tree());
         Ok(Present { state: text(tree), pending: self.spool.digest()?, waiting: self.spool.len() })
     }
 
@@ -175,21 +202,34 @@ impl Store {
     /// Tells whether an index says what the ledger says, whatever waits beside it.
     pub(super) fn has_state(&self, index: &Index, present: &Present) -> bool {
         let Some(stamp) = index.stamp().ok().flatten() else { return false };
-        let empty = || ledger::empty_tree().to_string();
+        let empty = || self.ledger().empty_tree().to_string();
         let state = if self.ledger().is_in_tree() { stamp.tree } else { stamp.tip };
         let is_same = state == present.state || present.state.is_empty() && state == empty();
         is_same && stamp.ref_name == self.config.ledger_ref
     }
 
-    fn refresh_if_free(&self) -> Result<bool> {
+    fn refresh_if_free(&self) -> Result<Refreshed> {
         let mut file = match LockFile::open(self.repo.elf_dir()) {
-            Err(error) if error.is_unwritable() => return Ok(false),
+            Err(error) if error.is_unwritable() => return Ok(Refreshed::Unwritable),
             file => file?,
         };
         match file.try_lock("index")? {
-            None => Ok(false),
-            Some(lock) => self.refresh(&lock).map(|()| true),
+            None => Ok(Refreshed::Busy),
+            Some(lock) => self.refresh(&lock).map(|()| Refreshed::Yes),
         }
+    }
+
+    /// Builds an index from the ledger alone, where none on the disk can be read and none written.
+    fn index_in_memory(&self) -> Result<Index> {
+        let ledger = self.ledger();
+        let tip = ledger.tip()?;
+        let mut index = Index::in_memory()?;
+        self.fill_in_memory(&mut index, &self.goal(&ledger, tip, Unreadable::IsNoted)?)?;
+        let pending = self.spool.len();
+        if pending > 0 {
+            self.say_behind(pending, UNWRITABLE);
+        }
+        Ok(index)
     }
 
     /// Drains the spool and brings the index up to date.
@@ -217,7 +257,7 @@ impl Store {
         }
     }
 
-    fn say_behind(&self, pending: usize) {
+    fn say_behind(&self, pending: usize, why: &str) {
         if self.said_behind.replace(true) {
             return;
         }
@@ -227,7 +267,7 @@ impl Store {
             1 => "1 record is".to_owned(),
             _ => format!("{pending} records are"),
         };
-        self.say(&format!("{records} not visible yet: another process holds the lock"));
+        self.say(&format!("{records} not visible yet: {why}"));
     }
 
     /// Turns what somebody typed into the id of a record or event, waiting ones included.
@@ -265,8 +305,8 @@ impl Store {
             return Ok(waiting);
         }
         if let Some((_, blob)) = self.read(|index| index.file_of(id))? {
-            let oid = git2::Oid::from_str(&blob).doing(|| "read a blob id".into())?;
-            return Record::parse(&self.ledger().blob(oid)?);
+            let oid = parse_oid(&blob).doing(|| "read a blob id".into())?;
+            return Record::parse(&self.with_promised(|| self.ledger().blob(oid))?);
         }
         Err(Error::NotFound { id: id.to_string() })
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::fault::journal;
+use super::{share, share_file};
 
 /// Holds a complete file under a temporary name, and the descriptor that wrote it.
 ///
@@ -29,6 +30,7 @@ pub fn prepare(dir: &Path, prefix: &str, bytes: &[u8], mode: u32) -> io::Result<
         match OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(&path) {
             Ok(file) => {
                 let mut prepared = Prepared { path: Some(path), file };
+                share_file(&prepared.file)?;
                 prepared.file.write_all(bytes)?;
                 prepared.log("new", &[prepared.path()], Some(bytes));
                 return Ok(prepared);
@@ -46,6 +48,7 @@ impl Prepared {
     /// Whatever the kernel says about opening it.
     pub fn adopt(path: PathBuf) -> io::Result<Self> {
         let file = File::open(&path)?;
+        share_file(&file)?;
         let prepared = Self { path: Some(path), file };
         if cfg!(feature = "fault") {
             prepared.log("new", &[prepared.path()], Some(&fs::read(prepared.path())?));
@@ -144,8 +147,36 @@ pub fn create_dir(path: &Path) -> io::Result<()> {
         Ok(meta) if meta.is_dir() => Ok(()),
         // A disk that cannot say whether it exists: "File exists", which creating it would say, is no reason.
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => fs::create_dir_all(path),
+        _ => {
+            match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => create_dir(parent)?,
+                _ => {}
+            }
+            create_one_dir(path)
+        }
     }
+}
+
+/// Creates a directory whose parent is there; one that exists is success.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn create_one_dir(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Ok(()) => share(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a file for reading and writing, creating it where it is missing.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn open_or_create(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    share_file(&file)?;
+    Ok(file)
 }
 
 /// Appends `bytes` in one write to a file that is created when missing.
@@ -154,6 +185,7 @@ pub fn create_dir(path: &Path) -> io::Result<()> {
 /// Whatever the kernel says.
 pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    share_file(&file)?;
     file.write_all(bytes)?;
     if cfg!(feature = "fault") {
         journal("append", inode(&file)?, &[path], Some(&fs::read(path)?));
@@ -214,7 +246,9 @@ pub fn read_small(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    options.open(path)?.write_all(bytes)
+    let mut file = options.open(path)?;
+    share_file(&file)?;
+    file.write_all(bytes)
 }
 
 /// Tells whether a process with this id runs on this machine (in this pid namespace).

@@ -18,23 +18,27 @@
 //! [`Flush`]: crate::sys::Flush
 
 mod beneath;
+mod extensions;
 mod fault;
 mod file;
 mod flush;
 mod place;
+mod sharing;
 mod signal;
 mod volume;
 
 #[cfg(target_os = "linux")]
 pub use beneath::climb;
 pub use beneath::{Beneath, Seen, Sort, identity_of};
+pub use extensions::allow_extensions;
 #[cfg(feature = "fault")]
 pub use fault::point;
 pub use file::{
-    Identity, Prepared, append, create_dir, identity, inode, links, overwrite, prepare, process_is_alive, read_small,
-    rename, unlink,
+    Identity, Prepared, append, create_dir, create_one_dir, identity, inode, links, open_or_create, overwrite, prepare,
+    process_is_alive, read_small, rename, unlink,
 };
 pub use flush::{Flush, flush_all, sync_all, sync_dir, sync_file};
+pub use sharing::{Sharing, create_shared, share, share_file};
 pub use signal::ignore_keyboard;
 pub use volume::{FileSystem, Space};
 

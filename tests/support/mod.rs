@@ -13,6 +13,11 @@ pub fn elf_program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_git-elf"))
 }
 
+/// The object format that the whole suite is to run in: `ELF_TEST_OBJECT_FORMAT=sha256 cargo test`; git's default when unset.
+pub fn object_format() -> Option<String> {
+    std::env::var("ELF_TEST_OBJECT_FORMAT").ok().filter(|format| !format.is_empty())
+}
+
 /// What a command printed and how it ended.
 #[derive(Debug)]
 pub struct Ran {
@@ -87,10 +92,16 @@ impl Sandbox {
         Self::in_dir(tempfile::tempdir().unwrap())
     }
 
-    /// As [`Sandbox::empty`], in memory where the machine has a file system for that: for tests that copy a lot and ask nothing
-    /// of the disk.
+    /// As [`Sandbox::empty`], in memory where there is such a directory: for many cases that say nothing about a disk.
     pub fn empty_in_memory() -> Self {
-        Self::in_dir(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self::in_dir(dir.unwrap())
+    }
+
+    /// As [`Sandbox::new`] and [`Sandbox::empty_in_memory`].
+    pub fn new_in_memory() -> Self {
+        Self::started(Self::empty_in_memory())
     }
 
     fn in_dir(dir: tempfile::TempDir) -> Self {
@@ -134,6 +145,9 @@ impl Sandbox {
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC")
             .stdin(Stdio::null());
+        if let Some(format) = object_format() {
+            command.env("GIT_DEFAULT_HASH", format);
+        }
         command
     }
 
