@@ -9,12 +9,16 @@ use crate::repo::Repo;
 
 /// The ref that holds the ledger when nothing is configured.
 pub const DEFAULT_REF: &str = "refs/elf/memory";
+/// The value of `elf.ref` that keeps records below `memory/` on the current branch.
+pub const IN_TREE: &str = "HEAD";
 
 /// Everything that can be configured.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `elf.ref`: the ledger's ref, `refs/elf/…` or `refs/heads/…`.
+    /// `elf.ref`: the ledger's ref, `refs/elf/…` or `refs/heads/…`; or `HEAD`, the current branch.
     pub ledger_ref: String,
+    /// `elf.commit`: when records on the current branch are committed.
+    pub commit: Commit,
     /// `elf.lockTimeout`, in seconds: how long to wait for the repository lock. Default 10 s.
     pub lock_timeout: Duration,
     /// `elf.staleLockAge`, in seconds: a lock of git that is younger is never called stale. Default 300 s.
@@ -25,6 +29,15 @@ pub struct Config {
     pub push: Push,
     /// `elf.agent`, or the variable `ELF_AGENT`: the name of the coding agent that records.
     pub agent: Option<String>,
+}
+
+/// When records on the current branch are committed; on any other ref they always are, at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// By `git elf flush`, or by the user's own commit of the files.
+    Flush,
+    /// At once: for repositories that are nothing but a memory.
+    Immediate,
 }
 
 /// What pre-push does about records that the remote lacks.
@@ -57,6 +70,13 @@ impl Config {
         };
         Ok(Self {
             ledger_ref: checked_ref(ledger_ref)?,
+            commit: match get("elf.commit").as_deref() {
+                None | Some("flush") => Commit::Flush,
+                Some("immediate") => Commit::Immediate,
+                Some(other) => {
+                    return Err(Error::invalid("elf.commit", format!("{other:?} is none of flush, immediate")));
+                }
+            },
             lock_timeout: get("elf.lockTimeout")
                 .map_or(Ok(Duration::from_secs(10)), |text| seconds("elf.lockTimeout", &text))?,
             stale_lock_age: match get("elf.staleLockAge") {
@@ -71,6 +91,11 @@ impl Config {
             },
             agent: std::env::var("ELF_AGENT").ok().filter(|name| !name.is_empty()).or_else(|| get("elf.agent")),
         })
+    }
+
+    /// Tells whether records wait below `memory/` for a commit that the user asks for.
+    pub fn waits_for_flush(&self) -> bool {
+        self.ledger_ref == IN_TREE && self.commit == Commit::Flush
     }
 }
 
@@ -97,15 +122,12 @@ pub fn tracked_ref(repo: &Repo) -> Result<Option<String>> {
 /// # Errors
 /// [`Error::Invalid`] saying which refs can.
 pub fn checked_ref(name: String) -> Result<String> {
-    if name == "HEAD" {
-        return Err(Error::invalid(
-            "elf.ref",
-            "HEAD: records on the current branch are not supported yet (use refs/elf/… or refs/heads/…)",
-        ));
+    if name == IN_TREE {
+        return Ok(name);
     }
     let allowed = name.starts_with("refs/elf/") || name.starts_with("refs/heads/");
     if !allowed || !git2::Reference::is_valid_name(&name) || name.starts_with("refs/elf/remotes/") {
-        return Err(Error::invalid("elf.ref", format!("{name:?} is neither refs/elf/NAME nor refs/heads/NAME")));
+        return Err(Error::invalid("elf.ref", format!("{name:?} is none of refs/elf/NAME, refs/heads/NAME and HEAD")));
     }
     Ok(name)
 }
@@ -160,10 +182,10 @@ mod tests {
 
     #[test]
     fn only_refs_that_can_hold_a_ledger_are_accepted() {
-        for good in ["refs/elf/memory", "refs/heads/memory"] {
+        for good in ["refs/elf/memory", "refs/heads/memory", "HEAD"] {
             assert!(checked_ref(good.into()).is_ok());
         }
-        for bad in ["refs/tags/x", "memory", "refs/elf/a..b", "refs/elf/remotes/origin/memory", "HEAD"] {
+        for bad in ["refs/tags/x", "memory", "refs/elf/a..b", "refs/elf/remotes/origin/memory"] {
             assert!(checked_ref(bad.into()).is_err(), "{bad}");
         }
     }

@@ -31,6 +31,10 @@ pub enum Error {
     #[error("{what}")]
     Refused { what: String, hint: String },
 
+    /// The ledger's branch is in use; what is queued is committed when it no longer is.
+    #[error("{what}")]
+    Deferred { what: String },
+
     /// No record with this id or prefix.
     #[error("no record has the id {id}")]
     NotFound { id: String },
@@ -111,6 +115,7 @@ impl Error {
             Self::NotARepository { .. } => "run this inside a git repository, or make one with `git init`".into(),
             Self::NoIdentity { missing } => format!("git config --global {missing} \"…\""),
             Self::Refused { hint, .. } if !hint.is_empty() => hint.clone(),
+            Self::Deferred { .. } => "the records wait; the next git elf command after it commits them".into(),
             Self::NotFound { .. } => "git elf list shows what there is; git elf search WORDS finds it".into(),
             Self::Ambiguous { .. } => "give more characters of the id".into(),
             Self::Promised { name, remote, .. } => format!("git fetch --refetch --no-filter {remote} {name}"),

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{Ran, Sandbox};
 
+/// Steps that only a branch that is checked out has.
+pub const STEPS_OF_A_CHECKOUT: [&str; 3] = ["index-copied", "index-locked", "index-swapped"];
+
 /// Finds the names of all fault points in the sources, so that a new one is tested without anybody thinking of it.
 pub fn points() -> BTreeSet<String> {
     fn walk(dir: &Path, found: &mut BTreeSet<String>) {
@@ -24,6 +27,10 @@ pub fn points() -> BTreeSet<String> {
     walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
     // No writer passes it: `git elf locks --clean` does, and tests/locks.rs stops it there.
     assert!(found.remove("lock-aside"));
+    // Only a branch that is checked out is kept in step: tests/checked_out.rs stops there.
+    for point in STEPS_OF_A_CHECKOUT {
+        assert!(found.remove(point));
+    }
     found
 }
 

@@ -10,6 +10,7 @@
 
 mod architecture;
 mod campaign;
+mod checked_out;
 mod concurrency;
 mod corpus;
 mod docs;
@@ -18,6 +19,7 @@ mod faults;
 mod first_use;
 mod healing;
 mod hooks;
+mod in_tree;
 mod install;
 mod locks;
 mod power_cut;
@@ -25,4 +27,5 @@ mod shapes;
 mod support;
 mod titles;
 mod torture;
+mod unchanged;
 mod verbs;

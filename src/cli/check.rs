@@ -69,6 +69,11 @@ pub fn findings(report: &Report) -> Vec<(&'static str, Vec<String>, &'static str
             report.bad_entries.clone(),
             "look into them in spool/bad below .git/elf, record again what they say, then remove them",
         ),
+        (
+            "worktrees that are gone, with records that wait",
+            report.orphans.clone(),
+            "git elf flush commits them to their branch, if nobody has it checked out; git elf flush --adopt to this one",
+        ),
     ]
 }
 
@@ -88,7 +93,18 @@ fn print(out: &mut Output, report: &Report) -> Result<()> {
         }
         out.line(&format!("  next: {next}")).doing(doing)?;
     }
-    if report.pending > 0 {
+    if !report.taken_back.is_empty() {
+        out.line(&format!("{}: records that were taken back with git", report.taken_back.len())).doing(doing)?;
+        for path in report.taken_back.iter().take(SHOWN) {
+            let line = format!("  {}", out.shown_line(path));
+            out.line(&line).doing(doing)?;
+        }
+        out.line("  nothing is wrong with that; git reflog has the commits").doing(doing)?;
+    }
+    if report.pending > 0 && report.waits {
+        let line = format!("{}: records that wait for git elf flush, or for your commit of memory/", report.pending);
+        out.line(&line).doing(doing)?;
+    } else if report.pending > 0 {
         let line = format!("{}: records that wait in the spool and could not be committed now", report.pending);
         out.line(&line).doing(doing)?;
     }
@@ -104,6 +120,7 @@ fn as_json(report: &Report) -> Map<String, serde_json::Value> {
     for (heading, lines, _) in findings(report) {
         object.insert(heading.replace(' ', "_"), json!(lines));
     }
+    object.insert("taken_back".into(), json!(report.taken_back));
     object.insert("pending".into(), json!(report.pending));
     object.insert("fixed".into(), json!(report.fixed));
     object

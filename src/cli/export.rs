@@ -44,6 +44,9 @@ impl Args {
                 Err(error) => Err(error),
             }
         })?;
+        for record in store.waiting()? {
+            context.out.json(&record.to_json())?;
+        }
         Ok(if skipped == 0 { Done::Well } else { Done::Problems })
     }
 }

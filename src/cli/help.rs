@@ -26,6 +26,7 @@ evidence
 
 care
   init                            hooks, and how to share; recording needs no set-up
+  flush                           commit what waits, after init --in-tree
   check [--fix]                   compare ledger, index and spool
   doctor                          the same, and hooks, remotes, locks, waits, disk
   locks [--clean]                 who holds what; remove what a dead process left
@@ -47,7 +48,7 @@ Records are immutable markdown files on the ref refs/elf/memory, shared by all w
 status 0 of `git elf record` means that the record is durable: committed, or queued for the next command. An index in SQLite \
 answers searches; it may be deleted at any time and rebuilds itself.
 
-Configuration (git config): elf.ref, elf.lockTimeout (seconds, 10), elf.staleLockAge (seconds, 300), elf.walLimit (bytes, 256k), elf.push (warn or off), \
+Configuration (git config): elf.ref, elf.commit (flush or immediate), elf.lockTimeout (seconds, 10), elf.staleLockAge (seconds, 300), elf.walLimit (bytes, 256k), elf.push (warn or off), \
 elf.agent. Environment: ELF_AGENT names the coding agent that records.";
 
 /// Print what this program, or one verb, can do

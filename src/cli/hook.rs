@@ -59,7 +59,7 @@ impl Args {
                     Ok(rejected) => rejected,
                     Err(error) => vec![error],
                 };
-                for error in complaints {
+                for error in complaints.into_iter().filter(|error| !matches!(error, Error::Deferred { .. })) {
                     say(&format!("post-commit: {error}"));
                 }
                 Ok(Done::Well)
@@ -85,14 +85,21 @@ impl Args {
 /// Returns why the push must not go on; `Err` is a failure of our own, which is no reason.
 fn check(store: &Store, remote: Option<&str>, updates: &[Update]) -> Result<Option<Error>> {
     let ledger_ref = store.config().ledger_ref.as_str();
-    let memories: Vec<_> = updates.iter().filter(|update| update.is_memory(ledger_ref)).collect();
+    let in_tree = store.ledger().is_in_tree();
+    // On the current branch, a push that brings no records is about code alone.
+    let records = |oid| store.tree_of(oid).ok().flatten();
+    let is_memory =
+        |update: &&Update| update.is_memory(ledger_ref) || in_tree && records(update.local) != records(update.remote);
+    let memories: Vec<_> = updates.iter().filter(is_memory).collect();
     // What is pushed is looked at first: it needs neither lock nor index.
     for update in memories.iter().filter(|update| !update.local.is_zero()) {
         if let Some(blocked) = check_pushed(store, update)? {
             return Ok(Some(blocked));
         }
     }
-    match store.in_step("hook", PATIENCE)? {
+    // A push that has no memory in it is none of our business: it must neither wait for a writer nor stop.
+    let in_step = if memories.is_empty() { InStep::Yes } else { store.in_step("hook", PATIENCE)? };
+    match in_step {
         InStep::Yes => {}
         InStep::Busy => say("another process holds the lock; the index was not compared, the push goes on"),
         InStep::No => {
@@ -102,7 +109,7 @@ fn check(store: &Store, remote: Option<&str>, updates: &[Update]) -> Result<Opti
             }));
         }
     }
-    if memories.is_empty() && store.config().push == Push::Warn {
+    if memories.is_empty() && !in_tree && store.config().push == Push::Warn {
         warn_of_unshared(store, remote)?;
     }
     Ok(None)
@@ -122,6 +129,10 @@ fn check_pushed(store: &Store, update: &Update) -> Result<Option<Error>> {
         what.push_str(&format!("\n  … and {} more", flaws.len() - LISTED_MAX));
     }
     let name = &store.config().ledger_ref;
+    if store.ledger().is_in_tree() {
+        let hint = "mend these files and commit; git elf check says when they are sound".into();
+        return Ok(Some(Error::Refused { what, hint }));
+    }
     let hint = format!(
         "mend the files with plain git: git worktree add --detach ../memory {name}, edit and commit there, then git update-ref {name} HEAD there; git elf check says when it is sound"
     );

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{Context, Done, Outcome, open_store};
-use crate::config::checked_ref;
+use crate::config::{IN_TREE, checked_ref};
 use crate::error::{Error, Result};
 use crate::install::{self, Placed, Remote, RemoteState, State};
 use crate::repo::Repo;
@@ -11,11 +11,14 @@ use crate::store::Store;
 
 /// Install the hooks, and tell git how to fetch the memory
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  git elf init\n  git elf init --ref refs/heads/memory")]
+#[command(after_help = "Example:\n  git elf init\n  git elf init --ref refs/heads/memory\n  git elf init --in-tree")]
 pub struct Args {
     /// Keep the memory on this ref: refs/elf/NAME or refs/heads/NAME (sets elf.ref)
     #[arg(long = "ref", value_name = "REF")]
     name: Option<String>,
+    /// Keep records as files below memory/ on the current branch, to be reviewed like code (--ref HEAD)
+    #[arg(long, conflicts_with = "name")]
+    in_tree: bool,
     /// Print one JSON object: {"ref","records","hooks","remotes"}
     #[arg(long)]
     json: bool,
@@ -24,7 +27,7 @@ pub struct Args {
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
         let mut selected = None;
-        if let Some(name) = self.name.map(checked_ref).transpose()? {
+        if let Some(name) = self.name.or(self.in_tree.then(|| IN_TREE.into())).map(checked_ref).transpose()? {
             // Before the store is opened, so that an invalid elf.ref can be mended here.
             selected = install::select_ref(&Repo::open()?, &name)?.then_some(name);
         }
@@ -162,6 +165,14 @@ fn target(refspec: &str) -> &str {
 
 fn tell_memory(context: &mut Context, store: &Store, ledger_ref: &str, records: u64) -> Result<(), std::io::Error> {
     let out = &mut context.out;
+    if store.ledger().is_in_tree() {
+        let files = if records == 1 { "record file" } else { "record files" };
+        out.line(&format!("The memory is below memory/ on the current branch: {records} {files}."))?;
+        out.line("  commit git elf flush, or your own commit of memory/")?;
+        out.line("  read   git grep WORD -- memory")?;
+        out.line("  share  git push and git pull, as code")?;
+        return out.line("  undo   git elf uninstall");
+    }
     let exists = store.ledger().tip_id().is_ok_and(|tip| tip.is_some());
     out.line("")?;
     if exists {
@@ -175,5 +186,6 @@ fn tell_memory(context: &mut Context, store: &Store, ledger_ref: &str, records: 
     out.line(&format!("  read   git show {ledger_ref}:README.md"))?;
     out.line(&format!("         git grep WORD {ledger_ref}"))?;
     out.line(&format!("  share  git push {} {ledger_ref}", remote.unwrap_or("REMOTE")))?;
-    out.line("  undo   git elf uninstall")
+    out.line("  undo   git elf uninstall")?;
+    out.line("  or keep it on the current branch: git elf init --in-tree")
 }

@@ -16,6 +16,7 @@ mod editor;
 mod event;
 mod export;
 mod filter;
+mod flush;
 mod help;
 mod hook;
 mod import;
@@ -25,6 +26,7 @@ mod lock;
 mod locks;
 mod log;
 mod manual;
+mod migrate;
 mod output;
 mod record;
 mod search;
@@ -74,6 +76,7 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Uninstall(uninstall::Args),
+    Flush(flush::Args),
     #[command(hide = true)]
     Help(help::Args),
     #[command(hide = true)]
@@ -84,6 +87,7 @@ enum Verb {
     Completions(completions::Args),
     #[command(hide = true)]
     Manual(manual::Args),
+    Migrate(migrate::Args),
     #[command(hide = true)]
     Torture(torture::Args),
 }
@@ -168,10 +172,12 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Import(args)) => args.run(context),
         Some(Verb::Export(args)) => args.run(context),
         Some(Verb::Uninstall(args)) => args.run(context),
+        Some(Verb::Flush(args)) => args.run(context),
         Some(Verb::Hook(args)) => args.run(context),
         Some(Verb::Lock(args)) => args.run(context),
         Some(Verb::Completions(args)) => args.run(context),
         Some(Verb::Manual(args)) => args.run(context),
+        Some(Verb::Migrate(args)) => args.run(context),
         Some(Verb::Torture(args)) => args.run(context),
     }
 }

@@ -191,6 +191,9 @@ fn say_how_to_read(store: &Store, receipt: &Receipt) {
     let name = &store.config().ledger_ref;
     match receipt.state {
         State::Committed => talk!("committed; plain git reads it: git show {name}:{}", receipt.path),
+        State::Queued if store.config().waits_for_flush() => {
+            talk!("waits in {}; git elf flush commits it, or your own commit of memory/", receipt.path);
+        }
         State::Queued => talk!("queued, durable; the next git elf command commits it to {name}"),
     }
 }

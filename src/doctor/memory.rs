@@ -42,7 +42,7 @@ pub fn unchecked(store: &Store, error: &Error) -> Finding {
     let next = format!(
         "git fsck says what is damaged; logs/{name} below the git directory has the earlier commits of the ref"
     );
-    let stamp = Index::read(store.repo().elf_dir()).ok().flatten().and_then(|index| index.stamp().ok().flatten());
+    let stamp = Index::read(store.index_dir()).ok().flatten().and_then(|index| index.stamp().ok().flatten());
     let known = stamp.filter(|stamp| stamp.ref_name == *name && !stamp.tip.is_empty());
     let details = known.map(|stamp| format!("the index was made from commit {}", stamp.tip)).into_iter().collect();
     Finding { next, details, ..found }
@@ -51,6 +51,10 @@ pub fn unchecked(store: &Store, error: &Error) -> Finding {
 fn spool(store: &Store) -> Finding {
     match store.spool().len() {
         0 => Finding::ok("spool", "no record waits"),
+        count if store.config().waits_for_flush() => {
+            let records = if count == 1 { "record waits" } else { "records wait" };
+            Finding::ok("spool", format!("{count} {records} for git elf flush, or for your commit of memory/"))
+        }
         count => {
             let age = store.spool().longest_wait().unwrap_or_default().as_secs();
             let records = if count == 1 { "record waits" } else { "records wait" };
@@ -61,8 +65,8 @@ fn spool(store: &Store) -> Finding {
 }
 
 fn index(store: &Store) -> Result<Vec<Finding>> {
-    let Some(index) = Index::read(store.repo().elf_dir())? else { return Ok(Vec::new()) };
-    let is_network = FileSystem::of(store.repo().elf_dir()).is_network;
+    let Some(index) = Index::read(store.index_dir())? else { return Ok(Vec::new()) };
+    let is_network = FileSystem::of(store.index_dir()).is_network;
     let since =
         i64::try_from(LATELY.as_micros()).ok().and_then(|lately| Time::from_micros(Time::now().micros() - lately));
     Ok(vec![

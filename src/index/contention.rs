@@ -190,7 +190,7 @@ mod tests {
         let mut file = LockFile::open(dir.path()).unwrap();
         let lock = file.try_lock("test").unwrap().unwrap();
         let mut index = Index::create(dir.path(), &lock).unwrap();
-        let stamp = Stamp { ref_name: "refs/elf/memory".into(), tip: String::new(), tree: String::new() };
+        let stamp = Stamp { ref_name: "refs/elf/memory".into(), ..Stamp::default() };
         let batch = index.begin(&lock).unwrap();
         for number in 1..=1_003 {
             batch.note_drain(&sample(number % 1_000)).unwrap();
@@ -228,7 +228,7 @@ mod tests {
         reading.unwrap();
         let batch = index.begin(&lock).unwrap();
         batch.note_drain(&sample(1)).unwrap();
-        batch.commit(&Stamp { ref_name: String::new(), tip: String::new(), tree: String::new() }).unwrap();
+        batch.commit(&Stamp::default()).unwrap();
         index.checkpoint(&lock, 0).unwrap();
         assert!(index.wal_size() > 0, "a reader keeps the log");
         assert_eq!(index.last_checkpoint().unwrap(), Some(first), "one that was not completed is not noted");

@@ -10,7 +10,7 @@ use crate::error::{Doing, Result};
 
 /// The tables and their columns in the order of the dump.
 const TABLES: [(&str, &str); 4] = [
-    ("stamp", "SELECT ref, ref, tip, tree FROM stamp"),
+    ("stamp", "SELECT ref, ref, tip, tree, pending FROM stamp"),
     (
         "record",
         "SELECT id, path, blob, kind, state, golden, created, domain, author, agent, title, tags, paths, front, body FROM record ORDER BY id",

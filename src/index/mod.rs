@@ -33,11 +33,13 @@ use crate::record::Time;
 const FILE: &str = "index.db";
 
 /// What an index was made from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
     pub ref_name: String,
     pub tip: String,
     pub tree: String,
+    /// A digest of the spool's names, where what waits there is shown; else empty.
+    pub pending: String,
 }
 
 /// An open index.
@@ -140,8 +142,8 @@ impl Index {
     /// When the database cannot be read.
     pub fn stamp(&self) -> Result<Option<Stamp>> {
         self.conn
-            .query_row("SELECT ref, tip, tree FROM stamp", [], |row| {
-                Ok(Stamp { ref_name: row.get(0)?, tip: row.get(1)?, tree: row.get(2)? })
+            .query_row("SELECT ref, tip, tree, pending FROM stamp", [], |row| {
+                Ok(Stamp { ref_name: row.get(0)?, tip: row.get(1)?, tree: row.get(2)?, pending: row.get(3)? })
             })
             .optional()
             .doing(|| "read the stamp".into())

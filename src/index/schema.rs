@@ -25,7 +25,7 @@ const APPLICATION_ID: i32 = 0x454C_4631;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One step for each version of the schema; step n makes version n + 1 of version n, inside one transaction.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE stamp (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -85,6 +85,14 @@ CREATE TABLE drain (
 CREATE TABLE checkpoint (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     at INTEGER NOT NULL
+) STRICT;
+",
+    "
+ALTER TABLE stamp ADD COLUMN pending TEXT NOT NULL DEFAULT '';
+CREATE TABLE pending (
+    name TEXT PRIMARY KEY,
+    id TEXT NOT NULL,
+    path TEXT NOT NULL
 ) STRICT;
 ",
 ];

@@ -41,7 +41,7 @@ impl<'a> Batch<'a> {
     pub fn clear(&mut self) -> Result<()> {
         self.transaction
             .execute_batch(
-                "DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit;
+                "DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending;
                  INSERT INTO words (words) VALUES ('delete-all')",
             )
             .doing(|| "empty the tables".into())
@@ -191,6 +191,42 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Lists the rows that come from the spool: its name, and the record's id and path.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn pending(&self) -> Result<Vec<(String, Id, String)>> {
+        let doing = || "read what waits".to_owned();
+        let mut statement = self.transaction.prepare("SELECT name, id, path FROM pending").doing(doing)?;
+        let rows =
+            statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))).doing(doing)?;
+        let rows = rows.collect::<rusqlite::Result<Vec<_>>>().doing(doing)?;
+        rows.into_iter().map(|(name, id, path)| Ok((name, id.parse()?, path))).collect()
+    }
+
+    /// Adds the row of a record that waits in the spool under `name`.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn put_pending(&mut self, name: &str, path: &str, blob: &str, record: Record) -> Result<()> {
+        let id = record.id;
+        self.transaction
+            .execute("INSERT OR REPLACE INTO pending (name, id, path) VALUES (?1, ?2, ?3)", [name, id.as_str(), path])
+            .doing(|| format!("note {path}"))?;
+        self.put(path, blob, record)
+    }
+
+    /// Removes the row of a record that no longer waits, or that the ledger has now.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn remove_pending(&mut self, name: &str, path: &str) -> Result<()> {
+        self.transaction
+            .execute("DELETE FROM pending WHERE name = ?1", [name])
+            .doing(|| format!("remove the note of {path}"))?;
+        self.remove(path)
+    }
+
     fn path_of(&self, id: Id) -> Result<Option<String>> {
         let mut statement = self
             .transaction
@@ -251,8 +287,8 @@ impl<'a> Batch<'a> {
         let doing = || "commit".to_owned();
         self.transaction
             .execute(
-                "INSERT OR REPLACE INTO stamp (one, ref, tip, tree) VALUES (1, ?1, ?2, ?3)",
-                [&stamp.ref_name, &stamp.tip, &stamp.tree],
+                "INSERT OR REPLACE INTO stamp (one, ref, tip, tree, pending) VALUES (1, ?1, ?2, ?3, ?4)",
+                [&stamp.ref_name, &stamp.tip, &stamp.tree, &stamp.pending],
             )
             .doing(doing)?;
         self.transaction.commit().doing(doing)

@@ -60,6 +60,7 @@ impl Ledger<'_> {
         let state = if loose == Loose::Absent { "was lost" } else { "was torn" };
         let edit = refs::Edit {
             git: self.git,
+            dir: self.git.commondir(),
             name: &self.name,
             lock_path: self.lock_path(),
             old: value,

@@ -9,37 +9,58 @@
 //! 4. The ref's `.lock` is taken by linking the prepared file to it; the old value is compared; the reflog is written; the
 //!    lock is renamed onto the ref and fsynced (`refs`).
 //!
+//! On a branch that is checked out, the worktrees are kept in step (`checkout`).
+//!
 //! A kill leaves temporary files and at most a `.lock` that is the same inode as one of them: [`Ledger::heal`] removes both.
 //!
 //! [`Ledger::heal`]: crate::ledger::Ledger::heal
 
+mod checkout;
+mod find;
 mod mend;
 mod objects;
 mod read;
 mod refs;
+mod split;
 mod tree;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use git2::{ObjectType, Oid};
 
+pub use checkout::place;
 pub use tree::{Change, Item};
 
+use checkout::Checkouts;
+
+use crate::config::IN_TREE;
 use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
-use crate::record::{Id, Kind, Record, field};
+use crate::record::{Id, Kind, Record};
 use crate::repo::{self, Identity, Repo};
-use crate::sys::Flush;
+use crate::sys::{self, Flush};
 
 /// Says what the ledger's ref is, to whoever finds it with plain git.
 pub const README: &str = include_str!("README.md");
+/// Says what `memory/` is, to whoever finds it in a branch.
+const README_IN_TREE: &str = include_str!("README_IN_TREE.md");
+/// Name of the file that says on which ref a memory is that was here.
+pub const MOVED: &str = "MOVED";
+/// The directory of the records on the current branch.
+const DIR: &str = "memory";
 
 /// A ledger in an open repository.
 pub struct Ledger<'r> {
+    repo: &'r Repo,
     git: &'r git2::Repository,
     name: String,
+    /// Records are below `memory/` on HEAD; paths and trees are those below it everywhere but in a commit.
+    in_tree: bool,
     scratch: PathBuf,
     flush: Flush,
     /// Objects whose loose file was found whole, or is none.
@@ -52,6 +73,7 @@ pub struct Ledger<'r> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tip {
     pub commit: Oid,
+    /// The tree that has the records: the commit's own, or that of `memory/` in it; empty where there is none.
     pub tree: Oid,
 }
 
@@ -59,6 +81,19 @@ pub struct Tip {
 pub struct NewFile<'a> {
     pub path: String,
     pub text: &'a str,
+}
+
+/// A commit to be made.
+pub struct NewCommit<'a> {
+    pub base: Option<Tip>,
+    pub files: &'a [NewFile<'a>],
+    pub message: &'a str,
+    /// A further parent: the history of a memory that moves here.
+    pub also: Option<Oid>,
+    /// Set for the commits of a migration, which alone may write to a ref that the memory has left.
+    pub moves: bool,
+    /// How long to wait for a git that is moving a checked-out branch right now.
+    pub patience: Duration,
 }
 
 /// How a commit ended.
@@ -75,8 +110,10 @@ impl<'r> Ledger<'r> {
     pub fn new(repo: &'r Repo, name: &str) -> Self {
         let common = repo.common_dir();
         Self {
+            repo,
             git: repo.git(),
             name: name.to_owned(),
+            in_tree: name == IN_TREE,
             scratch: repo.elf_dir().join("tmp"),
             flush: Flush::of(common),
             checked: RefCell::default(),
@@ -84,14 +121,19 @@ impl<'r> Ledger<'r> {
         }
     }
 
+    /// Names the records below `memory/` on a branch that is not the current one.
+    pub fn in_branch(repo: &'r Repo, branch: &str) -> Self {
+        Self { in_tree: true, ..Self::new(repo, branch) }
+    }
+
     /// Returns the full name of the ref.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the name of a file's content in the repository's object format.
-    pub fn blob_id(&self, text: &str) -> Oid {
-        repo::blob_id(self.git, text.as_bytes())
+    /// Returns the name of a tree without entries, which needs no object.
+    pub fn empty_tree(&self) -> Oid {
+        repo::object_id(self.git, ObjectType::Tree, b"")
     }
 
     /// Reads where the ref points; `None` when there is no memory yet.
@@ -99,8 +141,59 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// When the ref, or the commit it names, cannot be read.
     pub fn tip(&self) -> Result<Option<Tip>> {
-        let Some(commit) = self.tip_id()? else { return Ok(None) };
-        Ok(Some(Tip { commit, tree: self.commit_at(commit)?.tree_id() }))
+        self.tip_id()?.map(|commit| self.tip_at(commit)).transpose()
+    }
+
+    /// Reads where a commit has its records.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has something else in the place of `memory/`.
+    pub fn tip_at(&self, commit: Oid) -> Result<Tip> {
+        Ok(Tip { commit, tree: self.records_of(self.commit_at(commit)?.tree_id())? })
+    }
+
+    /// Finds the records' tree in a commit's tree.
+    ///
+    /// # Errors
+    /// When `memory` is no directory there, or an object cannot be read.
+    pub fn records_of(&self, root: Oid) -> Result<Oid> {
+        if !self.in_tree {
+            return Ok(root);
+        }
+        match self.tree_at(root)?.get_name(DIR) {
+            None => Ok(self.empty_tree()),
+            Some(entry) if entry.kind() == Some(ObjectType::Tree) => Ok(entry.id()),
+            Some(entry) => Err(Error::Refused {
+                what: format!("{DIR} on the current branch is no directory (mode {:o})", entry.filemode()),
+                hint: "move it out of the way, or keep the memory elsewhere: git config elf.ref refs/elf/memory".into(),
+            }),
+        }
+    }
+
+    /// Tells whether the records are below `memory/` on the current branch.
+    pub fn is_in_tree(&self) -> bool {
+        self.in_tree
+    }
+
+    /// Returns the path of a record's file in a commit.
+    pub fn path_of(&self, record: &Record) -> String {
+        self.prefixed(&record.path())
+    }
+
+    fn prefixed(&self, path: &str) -> String {
+        if self.in_tree { format!("{DIR}/{path}") } else { path.to_owned() }
+    }
+
+    /// Returns the full name of the branch or ref that a commit moves; `None` when HEAD is detached.
+    ///
+    /// # Errors
+    /// When HEAD cannot be read.
+    pub fn branch(&self) -> Result<Option<String>> {
+        if self.name != IN_TREE {
+            return Ok(Some(self.name.clone()));
+        }
+        let head = self.git.find_reference("HEAD").doing(|| "read HEAD".into())?;
+        Ok(head.symbolic_target().ok().flatten().map(str::to_owned))
     }
 
     /// Reads the commit that the ref names, without looking at the commit itself.
@@ -109,60 +202,6 @@ impl<'r> Ledger<'r> {
     /// When the ref cannot be read.
     pub fn tip_id(&self) -> Result<Option<Oid>> {
         refs::value_of(self.git, &self.name)
-    }
-
-    /// Tells whether the tree has a file for this id: one look-up along the shards, whatever the slug.
-    ///
-    /// # Errors
-    /// When an object cannot be read.
-    pub fn contains(&self, tree: Oid, kind: Kind, id: Id) -> Result<bool> {
-        Ok(self.find(tree, kind, id)?.is_some())
-    }
-
-    /// Finds the file of an id: its path and blob.
-    ///
-    /// # Errors
-    /// When an object cannot be read.
-    pub fn find(&self, tree: Oid, kind: Kind, id: Id) -> Result<Option<(String, Oid)>> {
-        Ok(self.files_at(tree, kind, id)?.into_iter().next())
-    }
-
-    /// Lists the paths of all files that bear an id, of whatever kind; more than one is a mistake.
-    ///
-    /// # Errors
-    /// When an object cannot be read.
-    pub fn files_of(&self, tree: Oid, id: Id) -> Result<Vec<String>> {
-        let mut paths = Vec::new();
-        for kind in Kind::ALL {
-            paths.extend(self.files_at(tree, kind, id)?.into_iter().map(|(path, _)| path));
-        }
-        Ok(paths)
-    }
-
-    /// Tells whether a record's file, of whatever kind, is this blob.
-    ///
-    /// # Errors
-    /// When an object cannot be read.
-    pub fn holds(&self, tree: Oid, id: Id, blob: Oid) -> Result<bool> {
-        for kind in Kind::ALL {
-            if self.files_at(tree, kind, id)?.iter().any(|(_, found)| *found == blob) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn files_at(&self, tree: Oid, kind: Kind, id: Id) -> Result<Vec<(String, Oid)>> {
-        let leaf = Record::leaf(kind, id);
-        let mut tree = self.tree_at(tree)?;
-        for name in leaf.split('/') {
-            let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
-            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(Vec::new()) };
-            tree = self.tree_at(child)?;
-        }
-        let bears = |name: &str| Id::of_file_name(name) == Some(id);
-        let named = tree.iter().filter_map(|entry| Some((entry.name().ok()?.to_owned(), entry.id())));
-        Ok(named.filter(|(name, _)| bears(name)).map(|(name, oid)| (format!("{leaf}/{name}"), oid)).collect())
     }
 
     /// Lists what differs between two trees, equal subtrees skipped, in the order of paths; `None` stands for the empty tree.
@@ -180,34 +219,24 @@ impl<'r> Ledger<'r> {
         tree::changes(self, old, new, wanted, each)
     }
 
-    /// Reads a record's file: plain, of bounded size, in the place that its kind and id say.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when the file is no record; anything else when the object cannot be read.
-    pub fn record_at(&self, path: &str, item: Item) -> Result<Record> {
-        if item.mode != objects::BLOB_MODE {
-            return Err(Error::invalid("file", format!("is no plain file (mode {:o})", item.mode)));
-        }
-        let size = self.size_of(item.oid)?;
-        if size > field::FILE_MAX {
-            return Err(Error::invalid("file", format!("has {size} bytes (limit: {})", field::FILE_MAX)));
-        }
-        let record = Record::parse(&self.blob(item.oid)?)?;
-        let (leaf, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if leaf != Record::leaf(record.kind, record.id) || Id::of_file_name(name) != Some(record.id) {
-            return Err(Error::invalid(
-                "file",
-                format!("stands in the wrong place: its kind and id say {}", record.path()),
-            ));
-        }
-        Ok(record)
-    }
-
     /// Removes what a process of ours that died under the lock has left: temporary files, and the ref's lock when it is the
     /// same inode as one of them. Returns what was healed.
     pub fn heal(&self, _lock: &RepoLock<'_>) -> Vec<String> {
         let elsewhere = objects::other_disk(self.git);
-        [&self.scratch, &elsewhere].into_iter().flat_map(|scratch| refs::heal(scratch, &self.lock_path())).collect()
+        let locks = || self.locks();
+        [&self.scratch, &elsewhere].into_iter().flat_map(|scratch| refs::heal(scratch, &locks)).collect()
+    }
+
+    /// Lists the locks of git that a commit takes.
+    fn locks(&self) -> Vec<PathBuf> {
+        let common = self.git.commondir();
+        let mut locks = vec![common.join(format!("{}.lock", self.name))];
+        for worktree in self.repo.worktrees() {
+            locks.push(checkout::lock_of(&worktree.index()));
+            locks.push(worktree.git_dir.join("HEAD.lock"));
+            locks.extend(worktree.branch().map(|branch| common.join(format!("{branch}.lock"))));
+        }
+        locks
     }
 
     /// Adds files in one commit on `base` and moves the ref to it. When this returns [`Published::At`], all of it is durable.
@@ -215,32 +244,67 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// [`Error::RefLocked`] when somebody else held the ref's lock for a second; otherwise what the disk or libgit2 says. The
     /// ref has not moved, or its move is not known to be durable: either way the files must be offered again.
-    pub fn commit(
-        &self,
-        _lock: &RepoLock<'_>,
-        base: Option<Tip>,
-        files: &[NewFile<'_>],
-        message: &str,
-        who: &Identity,
-    ) -> Result<Published> {
-        self.refuse_checked_out()?;
+    pub fn commit(&self, _lock: &RepoLock<'_>, commit: &NewCommit<'_>, who: &Identity) -> Result<Published> {
+        let NewCommit { base, message, .. } = *commit;
         self.refuse_foreign(base)?;
-        let batch = objects::build(self.git, base, files, message, who)?;
+        if !commit.moves {
+            self.refuse_moved(base)?;
+        }
+        let branch = self.branch()?;
+        let checkouts = match &branch {
+            Some(branch) if !branch.starts_with("refs/heads/") => None,
+            branch => Some(Checkouts::of(self.repo, branch.as_deref(), &self.scratch, commit.patience)?),
+        };
+        let root = base.map(|tip| Ok::<_, Error>(self.commit_at(tip.commit)?.tree_id())).transpose()?;
+        let parents: Vec<_> = base.map(|tip| tip.commit).into_iter().chain(commit.also).collect();
+        let files = self.with_readme(base, commit.files)?;
+        let batch = objects::build(self.git, root, &parents, &files, message, who)?;
         let place = objects::Place::new(self.git, &self.scratch)?;
         let value = refs::prepare_value(&self.scratch, batch.commit)?;
         place.write(&batch, &value, self.flush)?;
+        let name = branch.as_deref().unwrap_or("HEAD");
+        let dir = if branch.is_some() { self.git.commondir() } else { self.git.path() };
         let edit = refs::Edit {
             git: self.git,
-            name: &self.name,
-            lock_path: self.lock_path(),
+            dir,
+            name,
+            lock_path: dir.join(format!("{name}.lock")),
             old: base.map(|tip| tip.commit),
             new: batch.commit,
             who,
             message: message.lines().next().unwrap_or_default(),
             flush: self.flush,
         };
-        let moved = edit.run(&value)?;
-        Ok(if moved { Published::At(Tip { commit: batch.commit, tree: batch.tree }) } else { Published::Moved })
+        let moved = match &checkouts {
+            None => edit.run(&value, &mut refs::Nothing)?,
+            Some(checkouts) => {
+                checkouts.place(&files)?;
+                let moved = checkouts.keep_in_step(&batch.entries, |steps| edit.run(&value, steps))?;
+                if moved && branch.is_some() {
+                    checkouts.append_reflogs(&edit.reflog_line());
+                }
+                moved
+            }
+        };
+        if !moved {
+            return Ok(Published::Moved);
+        }
+        Ok(Published::At(Tip { commit: batch.commit, tree: self.records_of(batch.tree)? }))
+    }
+
+    /// Gives files their paths in a commit, and adds the constant README where there is none.
+    fn with_readme<'f>(&self, base: Option<Tip>, files: &[NewFile<'f>]) -> Result<Vec<NewFile<'f>>> {
+        let mut all: Vec<_> =
+            files.iter().map(|file| NewFile { path: self.prefixed(&file.path), text: file.text }).collect();
+        let is_new = match base {
+            None => true,
+            Some(tip) => self.in_tree && self.tree_at(tip.tree)?.is_empty(),
+        };
+        if is_new {
+            let text = if self.in_tree { README_IN_TREE } else { README };
+            all.push(NewFile { path: self.prefixed("README.md"), text });
+        }
+        Ok(all)
     }
 
     /// Brings a blob of the ledger to disk again whose object is torn; its text came from the spool.
@@ -251,12 +315,48 @@ impl<'r> Ledger<'r> {
         objects::Place::new(self.git, &self.scratch)?.restore(text.as_bytes(), self.flush)
     }
 
+    /// Makes records of a commit durable that somebody else committed: git leaves loose objects unsynced.
+    ///
+    /// # Errors
+    /// When an object cannot be read, or the disk refuses.
+    pub fn make_durable(&self, lock: &RepoLock<'_>, tip: Tip, records: &[(Kind, Id)]) -> Result<()> {
+        let mut oids = vec![tip.commit, self.commit_at(tip.commit)?.tree_id(), tip.tree];
+        for (kind, id) in records {
+            let mut tree = tip.tree;
+            for name in Record::leaf(*kind, *id).split('/') {
+                let Some(entry) = self.tree_at(tree)?.get_name(name).map(|entry| entry.id()) else { break };
+                tree = entry;
+                oids.push(tree);
+            }
+            oids.extend(self.files_at(tip.tree, *kind, *id)?.into_iter().map(|(_, blob)| blob));
+        }
+        oids.sort_unstable();
+        oids.dedup();
+        let mut files = Vec::new();
+        for oid in oids {
+            match File::open(self.loose_path(oid)) {
+                Ok(file) => files.push(file),
+                // In a pack, which git has synced.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).doing(|| format!("make {oid} durable")),
+            }
+        }
+        let handles: Vec<_> = files.iter().collect();
+        sys::flush_all(&handles, self.flush).doing(|| "make the objects of a commit durable".into())?;
+        // A commit that is no longer on the branch needs no ref.
+        if self.tip_id()? == Some(tip.commit) { self.sync_ref(lock) } else { Ok(()) }
+    }
+
     /// Makes the present value of the ref durable, for records that were found in it.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn sync_ref(&self, _lock: &RepoLock<'_>) -> Result<()> {
-        refs::sync(self.git.commondir(), &self.name, self.flush)
+        let (dir, name) = match self.branch()? {
+            Some(branch) => (self.git.commondir(), branch),
+            None => (self.git.path(), IN_TREE.to_owned()),
+        };
+        refs::sync(dir, &name, self.flush)
     }
 
     /// Deletes the ref, if it still points to `tip`. git keeps the commits until it collects garbage.
@@ -264,6 +364,12 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// When the ref moved, a worktree has it checked out, or the disk refuses.
     pub fn delete(&self, _lock: &RepoLock<'_>, tip: Tip) -> Result<()> {
+        if self.in_tree {
+            return Err(Error::Refused {
+                what: format!("this memory is the directory {DIR} of your branch"),
+                hint: "remove it there, with git".into(),
+            });
+        }
         self.refuse_checked_out()?;
         let doing = || format!("delete {}", self.name);
         let mut reference = self.git.find_reference(&self.name).doing(doing)?;
@@ -278,13 +384,23 @@ impl<'r> Ledger<'r> {
         self.git.commondir().join(format!("{}.lock", self.name))
     }
 
+    /// Refuses a ref that the memory has left.
+    fn refuse_moved(&self, base: Option<Tip>) -> Result<()> {
+        let Some(to) = base.map_or(Ok(None), |tip| self.moved_to(tip.tree))? else { return Ok(()) };
+        Err(Error::Refused {
+            what: format!("the memory has moved from {} to {to}", self.name),
+            hint: format!("git elf init --ref {to} follows it; what waits is committed there"),
+        })
+    }
+
     /// Refuses a ref that holds something else than a memory, as a branch named by mistake, or by a stranger's `.elf.toml`.
     fn refuse_foreign(&self, base: Option<Tip>) -> Result<()> {
-        let Some(tip) = base else { return Ok(()) };
+        // A directory of the branch is the user's, and hand-written files in it are welcome.
+        let Some(tip) = base.filter(|_| !self.in_tree) else { return Ok(()) };
         let tree = self.tree_at(tip.tree)?;
-        let readme = self.blob_id(README);
+        let readme = repo::object_id(self.git, ObjectType::Blob, README.as_bytes());
         let is_ours = |entry: git2::TreeEntry<'_>| {
-            entry.name().is_ok_and(|name| name == "README.md" || Kind::of_dir(name).is_some())
+            entry.name().is_ok_and(|name| name == "README.md" || name == MOVED || Kind::of_dir(name).is_some())
         };
         if tree.get_name("README.md").is_some_and(|entry| entry.id() == readme) || tree.iter().all(is_ours) {
             return Ok(());
@@ -295,23 +411,13 @@ impl<'r> Ledger<'r> {
         })
     }
 
-    /// Refuses a branch that some worktree has checked out: its files and index would fall behind.
+    /// Refuses a branch that some worktree has checked out: its files and index would be left behind.
     fn refuse_checked_out(&self) -> Result<()> {
-        if !self.name.starts_with("refs/heads/") {
-            return Ok(());
-        }
-        let common = self.git.commondir();
-        let worktrees = std::fs::read_dir(common.join("worktrees")).into_iter().flatten().flatten();
-        let heads = std::iter::once(common.join("HEAD")).chain(worktrees.map(|dir| dir.path().join("HEAD")));
-        for head in heads {
-            let text = std::fs::read_to_string(&head).unwrap_or_default();
-            if text.strip_prefix("ref: ").map(str::trim) == Some(&self.name) && !self.git.is_bare() {
-                return Err(Error::Refused {
-                    what: format!("{} is checked out, and a ledger's branch must not be", self.name),
-                    hint: "check another branch out there, or git config elf.ref refs/elf/memory".into(),
-                });
-            }
-        }
-        Ok(())
+        let used = self.repo.worktrees().into_iter().find(|worktree| worktree.uses(&self.name));
+        let Some(worktree) = used else { return Ok(()) };
+        Err(Error::Refused {
+            what: format!("{} is checked out in {}", self.name, worktree.root.display()),
+            hint: "check another branch out there".into(),
+        })
     }
 }

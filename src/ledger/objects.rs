@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use git2::{ObjectType, Odb, Oid, Repository, Signature};
 
-use super::{NewFile, README, Tip};
+use super::NewFile;
 use crate::error::{Doing, Result};
 use crate::fault;
-use crate::repo::{Identity, blob_id};
+use crate::repo::{Identity, object_id};
 use crate::sys::{self, Flush, Prepared};
 
 /// Most objects that are written loose; more become one pack.
@@ -33,12 +33,15 @@ pub(super) struct Batch {
     objects: Vec<(Oid, ObjectType)>,
     pub commit: Oid,
     pub tree: Oid,
+    /// The files with their blobs.
+    pub entries: Vec<(String, Oid)>,
 }
 
-/// Builds the commit that adds `files` to `base`.
+/// Builds the commit that adds `files` to the tree `root`.
 pub(super) fn build(
     git: &Repository,
-    base: Option<Tip>,
+    root: Option<Oid>,
+    parents: &[Oid],
     files: &[NewFile<'_>],
     message: &str,
     who: &Identity,
@@ -51,18 +54,16 @@ pub(super) fn build(
     odb.add_new_mempack_backend(1).doing(doing)?;
     let memory = Repository::from_odb(odb).doing(doing)?;
     let mut builder = Builder { git, memory: &memory, objects: Vec::new() };
-    let readme =
-        if base.is_none() { Some(("README.md", builder.write(ObjectType::Blob, README.as_bytes())?)) } else { None };
     let mut leaves = files
         .iter()
         .map(|file| Ok((file.path.as_str(), builder.write(ObjectType::Blob, file.text.as_bytes())?)))
         .collect::<Result<Vec<_>>>()?;
-    leaves.extend(readme);
     leaves.sort_unstable();
-    let tree = builder.tree(base.map(|tip| tip.tree), &leaves)?;
-    let commit = builder.commit(base, tree, message, who)?;
+    let entries = leaves.iter().map(|(path, oid)| ((*path).to_owned(), *oid)).collect();
+    let tree = builder.tree(root, &leaves)?;
+    let commit = builder.commit(parents, tree, message, who)?;
     let objects = builder.objects;
-    Ok(Batch { memory, objects, commit, tree })
+    Ok(Batch { memory, objects, commit, tree, entries })
 }
 
 struct Builder<'a> {
@@ -102,16 +103,17 @@ impl Builder<'_> {
         Ok(oid)
     }
 
-    fn commit(&mut self, base: Option<Tip>, tree: Oid, message: &str, who: &Identity) -> Result<Oid> {
+    fn commit(&mut self, parents: &[Oid], tree: Oid, message: &str, who: &Identity) -> Result<Oid> {
         let doing = || "build a commit".to_owned();
         let odb = self.memory.odb().doing(doing)?;
-        if let Some(tip) = base {
+        for parent in parents {
             // The parent's bytes, so that libgit2 can name it; it is not new and is not written.
-            let parent = self.git.odb().and_then(|disk| odb.write(ObjectType::Commit, disk.read(tip.commit)?.data()));
-            parent.doing(doing)?;
+            let copied = self.git.odb().and_then(|disk| odb.write(ObjectType::Commit, disk.read(*parent)?.data()));
+            copied.doing(doing)?;
         }
-        let parent = base.map(|tip| self.memory.find_commit(tip.commit)).transpose().doing(doing)?;
-        let parents: Vec<_> = parent.iter().collect();
+        let found = parents.iter().map(|parent| self.memory.find_commit(*parent));
+        let found = found.collect::<std::result::Result<Vec<_>, _>>().doing(doing)?;
+        let parents: Vec<_> = found.iter().collect();
         let tree = self.memory.find_tree(tree).doing(doing)?;
         let signature = Signature::now(&who.name, &who.email).doing(doing)?;
         let text = self.memory.commit_create_buffer(&signature, &signature, message, &tree, &parents).doing(doing)?;
@@ -226,7 +228,7 @@ impl<'a> Place<'a> {
     /// Writes one blob loose and durable, whatever stands under its name.
     pub fn restore(&self, data: &[u8], flush: Flush) -> Result<()> {
         let doing = || "write an object again".to_owned();
-        let oid = blob_id(self.git, data);
+        let oid = object_id(self.git, ObjectType::Blob, data);
         let mut file = self.prepare(ObjectType::Blob, data)?;
         sys::sync_file(file.file()).doing(doing)?;
         let target = self.loose_path(oid);

@@ -40,6 +40,8 @@ pub(super) fn value_of(git: &Repository, name: &str) -> Result<Option<Oid>> {
 /// One move of the ref.
 pub(super) struct Edit<'a> {
     pub git: &'a Repository,
+    /// Where the ref's file is: the common dir, or a worktree's git directory for a detached HEAD.
+    pub dir: &'a Path,
     pub name: &'a str,
     pub lock_path: PathBuf,
     pub old: Option<Oid>,
@@ -47,6 +49,25 @@ pub(super) struct Edit<'a> {
     pub who: &'a Identity,
     pub message: &'a str,
     pub flush: Flush,
+}
+
+/// What goes with a move of the ref, between its lock and its flush.
+pub(super) trait Beside {
+    /// Is done when it is certain that the ref has the old value; `false` leaves the ref where it is.
+    fn before(&mut self) -> Result<bool>;
+    /// Is done when the ref has the new value, which is not yet durable.
+    fn after(&mut self);
+}
+
+/// For a ref that nothing else follows.
+pub(super) struct Nothing;
+
+impl Beside for Nothing {
+    fn before(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn after(&mut self) {}
 }
 
 /// The ref's lock file, removed on drop unless it became the ref.
@@ -61,15 +82,18 @@ impl Drop for RefLock<'_> {
 }
 
 impl Edit<'_> {
-    /// Moves the ref; `false` when it no longer has the old value.
-    pub fn run(&self, value: &Prepared) -> Result<bool> {
+    /// Moves the ref; `false` when it no longer has the old value, or what goes with it cannot be done now.
+    pub fn run(&self, value: &Prepared, with: &mut dyn Beside) -> Result<bool> {
         self.take_lock(value)?;
         let lock = RefLock(Some(&self.lock_path));
         fault!("ref-locked");
         if value_of(self.git, self.name)? != self.old {
             return Ok(false);
         }
-        self.put(value, lock).map(|()| true)
+        if !with.before()? {
+            return Ok(false);
+        }
+        self.put(value, lock, with).map(|()| true)
     }
 
     /// Moves a ref whose present value is torn; `false` when it no longer is, as `still_torn` finds under the ref's lock.
@@ -80,20 +104,21 @@ impl Edit<'_> {
         if !still_torn()? {
             return Ok(false);
         }
-        self.put(value, lock).map(|()| true)
+        self.put(value, lock, &mut Nothing).map(|()| true)
     }
 
-    fn put(&self, value: &Prepared, mut lock: RefLock<'_>) -> Result<()> {
+    fn put(&self, value: &Prepared, mut lock: RefLock<'_>, with: &mut dyn Beside) -> Result<()> {
         let doing = || format!("update {}", self.name);
-        let target = self.git.commondir().join(self.name);
+        let target = self.dir.join(self.name);
         self.append_reflog().doing(|| format!("write the reflog of {}", self.name))?;
         fault!("reflog-written");
         value.rename_link(&self.lock_path, &target).doing(doing)?;
         lock.0 = None;
         fault!("ref-renamed");
+        with.after();
         sys::sync_file(value.file()).doing(|| format!("make {} durable", self.name))?;
         if self.flush == Flush::Each {
-            sync_parents(&target, self.git.commondir()).doing(doing)?;
+            sync_parents(&target, self.dir).doing(doing)?;
         }
         fault!("ref-synced");
         Ok(())
@@ -122,12 +147,16 @@ impl Edit<'_> {
 
     /// Appends one line, as git does; git creates no reflog for refs outside its own hierarchies, so it is created here.
     fn append_reflog(&self) -> io::Result<()> {
-        let path = self.git.commondir().join("logs").join(self.name);
+        let path = self.dir.join("logs").join(self.name);
         sys::create_dir(path.parent().expect("a reflog has a directory"))?;
+        sys::append(&path, self.reflog_line().as_bytes())
+    }
+
+    /// Returns the line for the reflog (gitrepository-layout(5), `logs/`).
+    pub fn reflog_line(&self) -> String {
         let old = self.old.map_or_else(|| "0".repeat(self.new.to_string().len()), |old| old.to_string());
         let seconds = Time::now().micros().div_euclid(1_000_000);
-        let line = format!("{old} {} {} {seconds} +0000\t{}\n", self.new, self.who, self.message);
-        sys::append(&path, line.as_bytes())
+        format!("{old} {} {} {seconds} +0000\t{}\n", self.new, self.who, self.message)
     }
 }
 
@@ -161,17 +190,21 @@ fn sync_parents(path: &Path, top: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes temporary files of a dead holder, and the ref's lock if it is one of them under another name.
+/// Removes temporary files of a dead holder, and those of git's locks that are one of them under another name.
 ///
 /// Only a holder of the repository lock writes to `scratch`, so under that lock everything in it is a leftover.
-pub(super) fn heal(scratch: &Path, lock_path: &Path) -> Vec<String> {
+pub(super) fn heal(scratch: &Path, lock_paths: &dyn Fn() -> Vec<PathBuf>) -> Vec<String> {
     let mut healed = Vec::new();
     let Ok(entries) = fs::read_dir(scratch) else { return healed };
-    let lock_inode = sys::links(lock_path);
+    let mut locks = None;
     for entry in entries.flatten() {
         let path = entry.path();
-        if lock_inode.is_some() && lock_inode == sys::links(&path) && sys::unlink(lock_path).is_ok() {
-            healed.push(format!("removed {}, left by a git-elf that died", lock_path.display()));
+        let locks = locks.get_or_insert_with(lock_paths);
+        let inode = sys::links(&path);
+        for lock_path in locks.iter().filter(|lock| inode.is_some() && sys::links(lock) == inode) {
+            if sys::unlink(lock_path).is_ok() {
+                healed.push(format!("removed {}, left by a git-elf that died", lock_path.display()));
+            }
         }
         let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { sys::unlink(&path) };
     }

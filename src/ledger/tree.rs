@@ -102,7 +102,7 @@ impl Walk<'_> {
     }
 }
 
-/// Tells whether a name at the root is the ledger's own description, not a record.
+/// Tells whether a name at the root says something about the ledger and is no record.
 fn is_ours(name: &str) -> bool {
-    name == "README.md"
+    name == "README.md" || name == super::MOVED
 }

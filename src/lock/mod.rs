@@ -81,7 +81,7 @@ use fd_lock::{RwLock, RwLockWriteGuard};
 
 pub use clean::{Removal, clean, named};
 pub use lend::Ended;
-pub use survey::{Found, Verdict, survey};
+pub use survey::{Found, Verdict, mover_at, survey};
 
 use crate::error::{Doing, Error, Result};
 use crate::sys;
@@ -285,7 +285,7 @@ mod tests {
         let (mut first, mut second) = (LockFile::open(dir.path()).unwrap(), LockFile::open(dir.path()).unwrap());
         let lock = first.try_lock("test").unwrap().unwrap();
         let mut notes = Notes(Vec::new());
-        let outcome = second.hold("other", Duration::from_millis(400), &mut notes, |_| Ok(())).unwrap();
+        let outcome = second.hold("other", Duration::from_secs(3), &mut notes, |_| Ok(())).unwrap();
         assert!(matches!(outcome, Outcome::Busy));
         assert_eq!(notes.0.len(), 1, "the holder is named once");
         assert!(

@@ -30,11 +30,17 @@ pub(super) struct Places {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::users;
+pub(super) use linux::{mover, users};
 
 /// Says that it is not known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn users(_places: &Places, _owners: &std::collections::HashSet<u32>) -> Users {
+    Users::NotKnown("this system does not tell what other processes do".into())
+}
+
+/// Says that it is not known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn mover(_places: &Places, _has_message: bool) -> Users {
     Users::NotKnown("this system does not tell what other processes do".into())
 }
 
@@ -69,6 +75,38 @@ mod linux {
     /// Options of git that take the next word.
     const WITH_VALUE: [&[u8]; 7] =
         [b"-C", b"-c", b"--git-dir", b"--work-tree", b"--namespace", b"--exec-path", b"--config-env"];
+    /// Commands of git that move the branch that is checked out, or check another one out.
+    const MOVERS: [&[u8]; 12] = [
+        b"am",
+        b"bisect",
+        b"checkout",
+        b"cherry-pick",
+        b"commit",
+        b"merge",
+        b"pull",
+        b"rebase",
+        b"reset",
+        b"revert",
+        b"stash",
+        b"switch",
+    ];
+    /// Commands of git that run long and write no commit message.
+    const OTHERS: [&[u8]; 14] = [
+        b"blame",
+        b"cat-file",
+        b"clone",
+        b"diff",
+        b"elf",
+        b"fetch",
+        b"fsmonitor--daemon",
+        b"gc",
+        b"grep",
+        b"log",
+        b"maintenance",
+        b"push",
+        b"show",
+        b"status",
+    ];
     /// Longest file `.git` that is read.
     const LINK_MAX: u64 = 8192;
     /// Variables by which a git process is told where it works.
@@ -104,6 +142,28 @@ mod linux {
             None if seen_self => Users::Nobody,
             None => Users::NotKnown("/proc does not show this process".into()),
         }
+    }
+
+    /// Looks for git that moves a branch, or is about to. With a commit message open that can be under any name (an alias), so
+    /// only what never writes one is let through. A process that cannot be looked into is no reason to wait for ever.
+    pub fn mover(places: &Places, has_message: bool) -> Users {
+        let owners = HashSet::new();
+        let Ok(scan) = Scan::new(places, &owners) else { return Users::Nobody };
+        let Ok(entries) = fs::read_dir("/proc") else { return Users::NotKnown("/proc cannot be read".into()) };
+        for entry in entries.flatten() {
+            let proc = entry.path();
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+            if !fs::read(proc.join("comm")).is_ok_and(|name| name.starts_with(b"git")) {
+                continue;
+            }
+            let words = words(&fs::read(proc.join("cmdline")).unwrap_or_default());
+            let moves = |verb: &[u8]| MOVERS.contains(&verb) || (has_message && !OTHERS.contains(&verb));
+            let moves = verb(&words).is_some_and(moves);
+            if moves && scan.works_here(&proc, &words).unwrap_or(false) {
+                return Users::Somebody(format!("pid {pid} ({})", shown(&words)));
+            }
+        }
+        Users::Nobody
     }
 
     struct Scan<'a> {
@@ -253,18 +313,24 @@ mod linux {
     /// Tells whether this is git that waits for git-elf, `git [options] elf …`, or the daemon that watches a worktree for
     /// git-status: it runs as long as the user is logged in and never writes to the repository.
     fn takes_no_lock(words: &[OsString]) -> bool {
+        verb(words).is_some_and(|verb| verb == b"elf" || verb == b"fsmonitor--daemon")
+    }
+
+    /// Returns what git was asked to do; `None` for another program.
+    fn verb(words: &[OsString]) -> Option<&[u8]> {
         let mut words = words.iter().map(|word| word.as_bytes());
-        if words.next().is_none_or(|program| program.rsplit(|byte| *byte == b'/').next() != Some(b"git")) {
-            return false;
+        let program = words.next()?;
+        if program.rsplit(|byte| *byte == b'/').next() != Some(b"git") {
+            return None;
         }
         while let Some(word) = words.next() {
             if WITH_VALUE.contains(&word) {
                 words.next();
             } else if !word.starts_with(b"-") {
-                return word == b"elf" || word == b"fsmonitor--daemon";
+                return Some(word);
             }
         }
-        false
+        None
     }
 
     /// Reads a line of /proc/locks (proc_locks(5)): `1: [->] FLOCK ADVISORY WRITE pid major:minor:inode start end`.

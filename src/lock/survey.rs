@@ -20,7 +20,7 @@ use fd_lock::RwLock;
 use super::chain;
 use super::processes::{self, Places, Users};
 use crate::error::{Doing, Result};
-use crate::repo::Repo;
+use crate::repo::{Repo, Worktree};
 use crate::sys::{self, Beneath, Seen, Sort};
 
 /// The flock file of older scripts.
@@ -256,6 +256,18 @@ impl Judge<'_> {
 
     fn users(&self) -> &Users {
         self.users.get_or_init(|| processes::users(&places(self.repo), &self.owners))
+    }
+}
+
+/// Names a git process that is about to move the branch of a worktree: a commit with its editor open, a rebase, a checkout.
+/// Where the system does not tell, a message that was opened since HEAD moved counts.
+pub fn mover_at(worktree: &Worktree) -> Option<String> {
+    let places = Places { common: worktree.git_dir.clone(), roots: vec![worktree.root.clone()] };
+    let has_message = worktree.has_open_message();
+    match processes::mover(&places, has_message) {
+        Users::Nobody => None,
+        Users::Somebody(who) => Some(who),
+        Users::NotKnown(_) => has_message.then(|| "somebody who may be writing a commit".to_owned()),
     }
 }
 

@@ -4,6 +4,7 @@
 //! `GIT_CEILING_DIRECTORIES`, `GIT_CONFIG_GLOBAL` …) counts as it does for git.
 
 mod settings;
+mod worktree;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +12,7 @@ use std::process::Command;
 use git2::{ObjectFormat, ObjectType, Oid, RepositoryOpenFlags};
 
 pub use settings::Settings;
+pub use worktree::Worktree;
 
 use crate::error::{Doing, Error, Result};
 use crate::sys::{self, Sharing};
@@ -170,9 +172,9 @@ pub fn promisor(git: &git2::Repository) -> Option<String> {
     None
 }
 
-/// Names a blob in the object format of a repository.
-pub fn blob_id(git: &git2::Repository, bytes: &[u8]) -> Oid {
-    Oid::hash_object_ext(ObjectType::Blob, bytes, git.object_format()).expect("hashing bytes in memory does not fail")
+/// Names an object in the format of a repository.
+pub fn object_id(git: &git2::Repository, kind: ObjectType, bytes: &[u8]) -> Oid {
+    Oid::hash_object_ext(kind, bytes, git.object_format()).expect("hashing bytes in memory does not fail")
 }
 
 /// Reads a whole object name: 40 hexadecimal digits are SHA-1, 64 are SHA-256.

@@ -1,5 +1,7 @@
 //! Bringing the index from the tree it was made from to another one.
 
+use std::collections::{HashMap, HashSet};
+
 use git2::Oid;
 
 use super::Store;
@@ -37,6 +39,15 @@ pub(super) struct Goal<'a> {
     pub tip: Option<Tip>,
     pub known: Option<&'a Known<'a>>,
     pub unreadable: Unreadable,
+    /// What waits in the spool and is shown all the same, as records on the current branch are.
+    pub pending: Pending,
+}
+
+/// Entries of the spool that are shown beside the ledger.
+#[derive(Default)]
+pub(super) struct Pending {
+    entries: Vec<Entry>,
+    digest: String,
 }
 
 impl Goal<'_> {
@@ -50,6 +61,7 @@ impl Goal<'_> {
             ref_name: self.ledger.name().to_owned(),
             tip: text(self.tip.map(|tip| tip.commit)),
             tree: text(self.tree()),
+            pending: self.pending.digest.clone(),
         }
     }
 }
@@ -70,8 +82,24 @@ impl Store {
     pub fn rebuild(&self, lock: &RepoLock<'_>) -> Result<()> {
         let ledger = self.ledger();
         let tip = self.healed_tip(lock, &ledger)?;
-        let goal = Goal { ledger: &ledger, tip, known: None, unreadable: Unreadable::IsNoted };
+        let goal = self.goal(&ledger, tip, Unreadable::IsNoted)?;
         self.with_index(lock, &goal, |index| self.fill(lock, index, &goal))
+    }
+
+    /// Says where the index is to be brought when nothing is known about the way there.
+    pub(super) fn goal<'l>(
+        &self,
+        ledger: &'l Ledger<'l>,
+        tip: Option<Tip>,
+        unreadable: Unreadable,
+    ) -> Result<Goal<'l>> {
+        let mut pending = Pending::default();
+        if ledger.is_in_tree() {
+            // In this order: an entry that arrives in between makes the stamp look old, never current.
+            pending.digest = self.spool.digest()?;
+            pending.entries = self.spool.list()?.entries;
+        }
+        Ok(Goal { ledger, tip, known: None, unreadable, pending })
     }
 
     fn with_index(
@@ -80,11 +108,11 @@ impl Store {
         goal: &Goal<'_>,
         work: impl FnOnce(&mut Index) -> Result<()>,
     ) -> Result<()> {
-        let mut index = Index::create(self.repo.elf_dir(), lock)?;
+        let mut index = Index::create(&self.index_dir, lock)?;
         match work(&mut index) {
             Err(error) if Index::is_damage(&error) => {
                 drop(index);
-                index = Index::recreate(self.repo.elf_dir(), lock)?;
+                index = Index::recreate(&self.index_dir, lock)?;
                 self.fill(lock, &mut index, goal)?;
             }
             result => result?,
@@ -107,12 +135,13 @@ impl Store {
         }
         let old = stamp.as_ref().and_then(|stamp| parse_oid(&stamp.tree).ok());
         let from = goal.known.map(|known| known.base.map(|base| base.tree));
+        let nothing_waits = goal.pending.digest.is_empty() && stamp.is_none_or(|stamp| stamp.pending.is_empty());
         let mut batch = match old {
             None if from != Some(None) => return self.fill(lock, index, goal),
             _ => index.begin(lock)?,
         };
         let applied = match goal.known {
-            Some(known) if from == Some(old) => put_all(&mut batch, goal, known.entries),
+            Some(known) if from == Some(old) && nothing_waits => put_all(&mut batch, goal, known.entries),
             _ => self.apply(&mut batch, goal, old),
         };
         match applied {
@@ -148,6 +177,7 @@ impl Store {
 
     /// Applies the difference of two trees: events, records, and the records that only their events touched.
     fn apply(&self, batch: &mut Batch<'_>, goal: &Goal<'_>, old: Option<Oid>) -> Result<()> {
+        drop_pending(batch, goal)?;
         let mut done = 0;
         let mut each = |change: Change| {
             done += 1;
@@ -162,8 +192,37 @@ impl Store {
             .and_then(|()| goal.ledger.changes(old, goal.tree(), &|name| name != "events", &mut each));
         self.voice.progress("indexing", 0, 0);
         result?;
+        put_pending(batch, goal)?;
         put_touched(batch, goal)
     }
+}
+
+/// Removes the rows of records that wait no longer, or that the ledger has by now.
+fn drop_pending(batch: &mut Batch<'_>, goal: &Goal<'_>) -> Result<()> {
+    let waiting: HashSet<_> = goal.pending.entries.iter().filter_map(Entry::spool_name).collect();
+    for (name, id, path) in batch.pending()? {
+        if !waiting.contains(name.as_str()) || is_in(goal, id)? {
+            batch.remove_pending(&name, &path)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_pending(batch: &mut Batch<'_>, goal: &Goal<'_>) -> Result<()> {
+    let shown: HashSet<_> = batch.pending()?.into_iter().map(|(name, ..)| name).collect();
+    let (events, records): (Vec<_>, Vec<_>) =
+        goal.pending.entries.iter().partition(|entry| entry.record.kind == Kind::Event);
+    for entry in events.into_iter().chain(records) {
+        let name = entry.spool_name().expect("what waits has a name");
+        if !shown.contains(name) && !is_in(goal, entry.record.id)? {
+            batch.put_pending(name, &entry.record.path(), &entry.blob().to_string(), entry.record.clone())?;
+        }
+    }
+    Ok(())
+}
+
+fn is_in(goal: &Goal<'_>, id: Id) -> Result<bool> {
+    goal.tree().map_or(Ok(false), |tree| Ok(!goal.ledger.files_of(tree, id)?.is_empty()))
 }
 
 /// Notes how long the lock was waited for and held, when a drain changed the ledger.
@@ -202,14 +261,24 @@ fn put_file(batch: &mut Batch<'_>, goal: &Goal<'_>, path: &str, item: Item) -> R
 fn put_all(batch: &mut Batch<'_>, goal: &Goal<'_>, entries: &[Entry]) -> Result<()> {
     let (events, records): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.record.kind == Kind::Event);
     for entry in events.into_iter().chain(records) {
-        batch.put(&entry.record.path(), &goal.ledger.blob_id(&entry.text).to_string(), entry.record.clone())?;
+        batch.put(&entry.record.path(), &entry.blob().to_string(), entry.record.clone())?;
     }
     put_touched(batch, goal)
 }
 
 fn put_touched(batch: &mut Batch<'_>, goal: &Goal<'_>) -> Result<()> {
-    for (_, path, blob) in batch.touched()? {
+    let touched = batch.touched()?;
+    if touched.is_empty() {
+        return Ok(());
+    }
+    // What waits is not in the object database.
+    let waiting: HashMap<_, _> = goal.pending.entries.iter().map(|entry| (entry.blob(), &entry.record)).collect();
+    for (_, path, blob) in touched {
         let oid = parse_oid(&blob).doing(|| "read a blob id".into())?;
+        if let Some(record) = waiting.get(&oid) {
+            batch.put(&path, &blob, (*record).clone())?;
+            continue;
+        }
         match goal.ledger.blob(oid) {
             Ok(text) => batch.put(&path, &blob, Record::parse(&text)?)?,
             Err(Error::Git { .. }) if goal.unreadable == Unreadable::IsNoted => {}

@@ -1,7 +1,8 @@
 //! Comparing spool, ledger and index, file by file.
 
 use super::Store;
-use super::catch_up::{Goal, Unreadable};
+use super::catch_up::Unreadable;
+use super::in_tree::Orphan;
 use crate::error::Result;
 use crate::index::{Difference, Index, compare};
 use crate::ledger::Tip;
@@ -23,6 +24,12 @@ pub struct Report {
     pub bad_entries: Vec<String>,
     /// Records that wait in the spool.
     pub pending: usize,
+    /// Set when what waits does so for a commit of the user's.
+    pub waits: bool,
+    /// What is left of worktrees that are gone.
+    pub orphans: Vec<String>,
+    /// Files that HEAD once had and that were taken back with git; nothing is wrong with that.
+    pub taken_back: Vec<String>,
     /// What was mended.
     pub fixed: Vec<String>,
 }
@@ -34,7 +41,8 @@ impl Report {
             && self.differences.is_empty()
             && self.integrity.is_empty()
             && self.bad_entries.is_empty()
-            && self.pending == 0
+            && self.orphans.is_empty()
+            && (self.pending == 0 || self.waits)
     }
 }
 
@@ -53,7 +61,7 @@ impl Store {
             return Ok(report);
         }
         self.locked("check", |lock| {
-            if let Some(changed) = Index::changed_by_others(self.repo.elf_dir(), lock) {
+            if let Some(changed) = Index::changed_by_others(&self.index_dir, lock) {
                 self.compare_changed(lock, &changed, &mut report)?;
                 if report.differences.is_empty() && report.integrity.is_empty() {
                     changed.accept(lock);
@@ -68,7 +76,7 @@ impl Store {
             let ledger = self.ledger();
             self.follow(lock, &ledger, self.healed_tip(lock, &ledger)?)?;
             let mut expected = Index::in_memory()?;
-            let goal = Goal { ledger: &ledger, tip: ledger.tip()?, known: None, unreadable: Unreadable::IsNoted };
+            let goal = self.goal(&ledger, ledger.tip()?, Unreadable::IsNoted)?;
             self.fill(lock, &mut expected, &goal)?;
             self.compare_index(lock, &expected, &mut report)?;
             let count = found + report.differences.len() + report.integrity.len();
@@ -90,7 +98,7 @@ impl Store {
         let then =
             tip.map(|tip| Tip { tree: tree.filter(|tree| ledger.is_readable(*tree)).unwrap_or(tip.tree), ..tip });
         let mut expected = Index::in_memory()?;
-        let goal = Goal { ledger: &ledger, tip: then, known: None, unreadable: Unreadable::IsNoted };
+        let goal = self.goal(&ledger, then, Unreadable::IsNoted)?;
         self.fill(lock, &mut expected, &goal)?;
         find_differences(lock, changed, &expected, report)
     }
@@ -104,11 +112,17 @@ impl Store {
         report.malformed = expected.misfits()?;
         report.bad_entries = self.spool.bad();
         report.pending = self.spool.len();
+        report.waits = self.config.waits_for_flush();
+        if self.ledger().is_in_tree() {
+            let ledger = self.ledger();
+            report.taken_back = self.taken_back(&ledger, ledger.tip()?)?;
+            report.orphans = self.orphans().iter().map(Orphan::describe).collect();
+        }
         Ok(())
     }
 
     fn compare_index(&self, lock: &RepoLock<'_>, expected: &Index, report: &mut Report) -> Result<()> {
-        let actual = Index::create(self.repo.elf_dir(), lock)?;
+        let actual = Index::create(&self.index_dir, lock)?;
         find_differences(lock, &actual, expected, report)
     }
 }

@@ -1,18 +1,19 @@
 //! What the holder of the lock does for everybody.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use git2::Oid;
 
 use super::Store;
-use super::catch_up::{Goal, Known, Unreadable};
+use super::catch_up::{Known, Unreadable};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::ledger::{Ledger, NewFile, Published, Tip};
+use crate::ledger::{Ledger, NewCommit, NewFile, Published, Tip};
 use crate::lock::RepoLock;
 use crate::record::{Id, Record};
-use crate::spool::{self, Entry};
+use crate::spool::{self, Entry, Listing};
 
 /// Most titles that a commit message lists.
 const LISTED_MAX: usize = 100;
@@ -30,6 +31,8 @@ pub struct Drained {
     pub present: usize,
     /// The ledger's tip afterwards.
     pub tip: Option<Tip>,
+    /// Set when nothing was committed, since the user does that: what is new is queued.
+    pub waits: bool,
 }
 
 /// Entries sorted by what has to happen to them.
@@ -58,18 +61,34 @@ impl Store {
         // Configuration may have changed while this process waited.
         let config = Config::load(&self.repo)?;
         let ledger = Ledger::new(&self.repo, &config.ledger_ref);
-        let mut direct = direct;
+        if config.waits_for_flush() {
+            return self.keep(lock, &ledger, direct, reject);
+        }
+        if !ledger.is_in_tree() {
+            self.gather_worktrees(lock)?;
+        }
+        self.commit_spool(lock, &ledger, direct, reject)
+    }
+
+    /// Commits the spool and `direct`, whatever the configuration says.
+    pub(super) fn commit_spool(
+        &self,
+        lock: &RepoLock<'_>,
+        ledger: &Ledger<'_>,
+        mut direct: Vec<Entry>,
+        reject: &mut dyn FnMut(&Record, &Error),
+    ) -> Result<Drained> {
         for _ in 0..ATTEMPTS {
-            let base = self.healed_tip(lock, &ledger)?;
-            let sorted = match self.sort(lock, &ledger, base, &mut direct, reject) {
-                Err(Error::Git { .. }) if self.mend(lock, &ledger)? => continue,
+            let base = self.healed_tip(lock, ledger)?;
+            let sorted = match self.sort(lock, ledger, base, &mut direct, reject) {
+                Err(Error::Git { .. }) if self.mend(lock, ledger)? => continue,
                 sorted => sorted?,
             };
             fault!("spool-listed");
             let tip = match base {
                 Some(tip) if sorted.new.is_empty() => tip,
                 None if sorted.new.is_empty() => return Ok(Drained::default()),
-                _ => match self.publish(lock, &ledger, base, &sorted.new)? {
+                _ => match self.publish(lock, ledger, base, &sorted.new)? {
                     Published::At(tip) => tip,
                     Published::Moved => {
                         direct = sorted.new.into_iter().filter(Entry::is_direct).collect();
@@ -77,7 +96,7 @@ impl Store {
                     }
                 },
             };
-            return self.finish(lock, &ledger, base, tip, &sorted);
+            return self.finish(lock, ledger, base, tip, &sorted);
         }
         Err(Error::RefLocked { path: ledger.name().to_owned() })
     }
@@ -92,19 +111,8 @@ impl Store {
         reject: &mut dyn FnMut(&Record, &Error),
     ) -> Result<Sorted> {
         let listing = self.spool.list()?;
-        let mut sorted = Sorted::default();
-        for (name, error) in &listing.malformed {
-            // A power cut may bring the name of a removed entry back, without its content.
-            if let (Some(tip), Error::Invalid { .. }) = (base, error)
-                && let Some((id, blob)) = spool::promised(name)
-                && ledger.holds(tip.tree, id, blob)?
-            {
-                sorted.spent.push(name.clone());
-                continue;
-            }
-            self.say(&format!("spool/{name} cannot be read ({error}); it is kept, and git elf check names it"));
-            self.spool.put_aside(lock, name, error)?;
-        }
+        let spent = self.put_malformed_aside(lock, ledger, base, &listing)?;
+        let mut sorted = Sorted { spent, ..Sorted::default() };
         let mut in_tree = Vec::new();
         for entry in listing.entries.iter().chain(direct.iter()) {
             in_tree.push(match base {
@@ -114,13 +122,15 @@ impl Store {
         }
         let mut seen: HashMap<Id, Oid> = HashMap::new();
         for (entry, found) in listing.entries.into_iter().chain(direct.drain(..)).zip(in_tree) {
-            let blob = ledger.blob_id(&entry.text);
+            let blob = entry.blob();
             let known = seen.get(&entry.record.id).copied().or(found);
             match known {
                 None => {
                     seen.insert(entry.record.id, blob);
                     sorted.new.push(entry);
                 }
+                // A file on the user's branch may have been edited by hand since.
+                Some(_) if ledger.is_in_tree() && found.is_some() => sorted.present.push(entry),
                 Some(known) if known == blob => {
                     if found.is_some() && !ledger.is_sound_blob(blob)? {
                         ledger.restore(lock, &entry.text)?;
@@ -145,9 +155,69 @@ impl Store {
         Ok(sorted)
     }
 
+    /// Moves entries that cannot be read aside. Returns the names of those that the ledger has.
+    pub(super) fn put_malformed_aside(
+        &self,
+        lock: &RepoLock<'_>,
+        ledger: &Ledger<'_>,
+        base: Option<Tip>,
+        listing: &Listing,
+    ) -> Result<Vec<String>> {
+        let mut spent = Vec::new();
+        for (name, error) in &listing.malformed {
+            // A power cut may bring the name of a removed entry back, without its content.
+            if let (Some(tip), Error::Invalid { .. }) = (base, error)
+                && let Some((id, blob)) = spool::promised(name)
+                && ledger.holds(tip.tree, id, blob)?
+            {
+                spent.push(name.clone());
+                continue;
+            }
+            self.say(&format!("spool/{name} cannot be read ({error}); it is kept, and git elf check names it"));
+            self.spool.put_aside(lock, name, error)?;
+        }
+        Ok(spent)
+    }
+
+    /// Commits entries of another spool to a ledger that is not ours, but laid out like it.
+    pub(super) fn commit_entries(&self, lock: &RepoLock<'_>, ledger: &Ledger<'_>, entries: &[Entry]) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            let base = ledger.tip()?;
+            let tree = base.map(|tip| tip.tree);
+            let is_new = |entry: &&Entry| {
+                let found = tree.map_or(Ok(None), |tree| ledger.find(tree, entry.record.kind, entry.record.id));
+                found.map(|found| found.is_none())
+            };
+            let mut new = Vec::new();
+            for entry in entries {
+                if is_new(&entry)? {
+                    new.push(NewFile { path: entry.record.path(), text: &entry.text });
+                }
+            }
+            if new.is_empty() {
+                return ledger.sync_ref(lock);
+            }
+            let records: Vec<_> = entries.iter().map(|entry| &entry.record).collect();
+            let (message, patience) = (message(&records), self.config.lock_timeout);
+            let commit = NewCommit { base, files: &new, message: &message, also: None, moves: false, patience };
+            match ledger.commit(lock, &commit, &self.repo.identity()?)? {
+                Published::At(_) => return Ok(()),
+                Published::Moved => {}
+            }
+        }
+        Err(Error::RefLocked { path: ledger.name().to_owned() })
+    }
+
     fn publish(&self, lock: &RepoLock<'_>, ledger: &Ledger<'_>, base: Option<Tip>, new: &[Entry]) -> Result<Published> {
-        let files: Vec<_> = new.iter().map(|entry| NewFile { path: entry.record.path(), text: &entry.text }).collect();
-        ledger.commit(lock, base, &files, &message(new), &self.repo.identity()?)
+        let texts: Vec<_> = new.iter().map(|entry| self.text_of(ledger, entry)).collect();
+        let files = new.iter().zip(&texts).map(|(entry, text)| NewFile { path: entry.record.path(), text });
+        let records: Vec<_> = new.iter().map(|entry| &entry.record).collect();
+        let files: Vec<_> = files.collect();
+        // Only a flush waits for git: everything else can leave it to the next command.
+        let patience = if lock.verb() == "flush" { self.config.lock_timeout } else { Duration::ZERO };
+        let message = message(&records);
+        let commit = NewCommit { base, files: &files, message: &message, also: None, moves: false, patience };
+        ledger.commit(lock, &commit, &self.repo.identity()?)
     }
 
     fn finish(
@@ -163,7 +233,10 @@ impl Store {
             ledger.sync_ref(lock)?;
         }
         let known = Known { base, entries: &sorted.new };
-        let goal = Goal { ledger, tip: Some(tip), known: Some(&known), unreadable: Unreadable::Stops };
+        let mut goal = self.goal(ledger, Some(tip), Unreadable::Stops)?;
+        if !ledger.is_in_tree() {
+            goal.known = Some(&known);
+        }
         if let Err(error) = self.catch_up(lock, &goal) {
             self.say(&format!("the index is behind and the next command mends it: {error}"));
         }
@@ -173,15 +246,15 @@ impl Store {
         self.spool.remove_spent(lock, &sorted.spent)?;
         let direct = |entries: &[Entry]| entries.iter().filter(|entry| entry.is_direct()).count();
         let (committed, imported) = (sorted.new.len(), direct(&sorted.new));
-        Ok(Drained { committed, imported, present: direct(&sorted.present), tip: Some(tip) })
+        Ok(Drained { committed, imported, present: direct(&sorted.present), tip: Some(tip), waits: false })
     }
 }
 
 /// Writes the commit message: the title of one record, or a list.
-fn message(new: &[Entry]) -> String {
-    let line = |entry: &Entry| {
-        let title: String = entry.record.title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        format!("{}: {title}", entry.record.kind)
+fn message(new: &[&Record]) -> String {
+    let line = |record: &Record| {
+        let title: String = record.title.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        format!("{}: {title}", record.kind)
     };
     if let [one] = new {
         return format!("elf: record {}\n", line(one));

@@ -38,7 +38,7 @@ impl Store {
             if let Some(tip) = tip {
                 ledger.delete(lock, tip)?;
             }
-            Index::delete(self.repo.elf_dir(), lock)?;
+            Index::delete(&self.index_dir, lock)?;
             let bad = self.spool.bad().len();
             let spool = self.spool.bad_dir();
             // Only while empty: an entry that arrives now is a new memory.

@@ -30,6 +30,10 @@ impl Store {
             self.tell_healed(&healed);
         }
         self.spool.sweep(lock);
+        if ledger.is_in_tree() {
+            // The branch is the user's to mend.
+            return ledger.tip();
+        }
         match ledger.tip() {
             Err(Error::Git { .. }) => self.mend(lock, ledger).and_then(|_| ledger.tip()),
             Ok(None) if ledger.may_be_lost() => self.mend(lock, ledger).and_then(|_| ledger.tip()),
@@ -39,6 +43,9 @@ impl Store {
 
     /// Mends a torn tip; returns whether there was something to mend.
     pub(super) fn mend(&self, lock: &RepoLock<'_>, ledger: &Ledger<'_>) -> Result<bool> {
+        if ledger.is_in_tree() {
+            return Ok(false);
+        }
         // Mending must not wait until somebody has told git a name; it is for one line of the reflog.
         let nobody = || Identity { name: "git-elf".into(), email: "git-elf@localhost".into() };
         let who = self.repo.identity().unwrap_or_else(|_| nobody());
@@ -51,7 +58,7 @@ impl Store {
 
     /// Returns the commit that the index was made from, which may be the newest one that is known.
     fn stamped_tip(&self) -> Option<Oid> {
-        let stamp = Index::read(self.repo.elf_dir()).ok()??.stamp().ok()??;
+        let stamp = Index::read(&self.index_dir).ok()??.stamp().ok()??;
         parse_oid(&stamp.tip).ok().filter(|_| stamp.ref_name == self.config.ledger_ref)
     }
 

@@ -6,10 +6,12 @@
 //! * [`Store::record`] puts records into the spool and waits until they are durable: in the ledger, or queued.
 //! * `drain` is what the holder of the lock does: one commit for the whole spool, then the index, then the spool is emptied.
 //! * `catch_up` brings the index from the tree it was made from to the ledger's present one.
+//! * `keep` is what it does where records live on the current branch: they wait as files there until [`Store::flush`].
 //! * [`Store::read`] answers questions, after the index was compared with the ledger's ref.
 //! * [`Store::harvest_head`] and [`Store::in_step`] are for hooks, which never wait long.
 //!
 //! [`Store::record`]: crate::store::Store::record
+//! [`Store::flush`]: crate::store::Store::flush
 //! [`Store::harvest_head`]: crate::store::Store::harvest_head
 //! [`Store::in_step`]: crate::store::Store::in_step
 //! [`Store::read`]: crate::store::Store::read
@@ -20,6 +22,8 @@ mod drain;
 mod erase;
 mod harvest;
 mod heal;
+mod in_tree;
+mod migrate;
 mod promised;
 mod push;
 mod read;
@@ -27,7 +31,7 @@ mod write;
 
 use std::cell::Cell;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -35,6 +39,8 @@ pub use check::Report;
 pub use drain::Drained;
 pub use erase::Erased;
 pub use heal::HEALED;
+pub use in_tree::Flushed;
+pub use migrate::Migrated;
 pub use push::InStep;
 pub use write::{Receipt, State};
 
@@ -58,6 +64,8 @@ pub struct Store {
     repo: Repo,
     config: Config,
     spool: Spool,
+    /// Where the index is: beside lock and spool, or with the worktree whose branch has the records.
+    index_dir: PathBuf,
     voice: Box<dyn Voice>,
     /// Set when it was said that the index is behind: once a command is enough.
     said_behind: Cell<bool>,
@@ -78,8 +86,8 @@ impl Store {
     /// When its configuration is invalid.
     pub fn of(repo: Repo, voice: Box<dyn Voice>) -> Result<Self> {
         let config = Config::load(&repo)?;
-        let spool = Spool::new(&repo);
-        Ok(Self { repo, config, spool, voice, said_behind: Cell::new(false) })
+        let (spool, index_dir) = in_tree::places(&repo, &config)?;
+        Ok(Self { repo, config, spool, index_dir, voice, said_behind: Cell::new(false) })
     }
 
     /// Returns the repository.
@@ -102,7 +110,12 @@ impl Store {
         Ledger::new(&self.repo, &self.config.ledger_ref)
     }
 
-    /// Returns where lock, spool and index are.
+    /// Returns where the index is.
+    pub fn index_dir(&self) -> &Path {
+        &self.index_dir
+    }
+
+    /// Returns where lock and spool are.
     pub fn dir(&self) -> PathBuf {
         self.repo.elf_dir().to_owned()
     }

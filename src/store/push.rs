@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use git2::Oid;
 
-use super::{Spoken, Store};
+use super::Store;
 use crate::error::{Doing, Error, Result};
 use crate::index::Index;
 use crate::ledger::Change;
-use crate::lock::{LockFile, Outcome};
+use crate::lock::{LockFile, Outcome, Silent};
 use crate::record::Id;
 
 /// How often a ledger that others keep writing is compared.
@@ -32,15 +32,15 @@ impl Store {
     /// # Errors
     /// When the ledger cannot be read or the index cannot be written.
     pub fn in_step(&self, verb: &str, patience: Duration) -> Result<InStep> {
-        if self.spool.is_empty() && self.is_stamped()? {
+        if self.is_stamped()? {
             return Ok(InStep::Yes);
         }
         self.repo.create_elf_dir()?;
         let mut file = LockFile::open(self.repo.elf_dir())?;
-        let outcome = file.hold(verb, patience, &mut Spoken(self), |lock| {
+        let outcome = file.hold(verb, patience, &mut Silent, |lock| {
             for _ in 0..ATTEMPTS {
                 self.refresh(lock)?;
-                if self.is_stamped()? {
+                if self.says_what_the_ledger_says()? {
                     return Ok(InStep::Yes);
                 }
             }
@@ -53,12 +53,22 @@ impl Store {
     }
 
     fn is_stamped(&self) -> Result<bool> {
-        let Some(tip) = self.ledger().tip_id()? else { return Ok(true) };
-        let index = Index::read(self.repo.elf_dir()).ok().flatten();
-        Ok(index.is_some_and(|index| self.is_current(&index, &tip.to_string())))
+        let present = self.present()?;
+        if present.has_nothing() {
+            return Ok(true);
+        }
+        let index = Index::read(&self.index_dir).ok().flatten();
+        Ok(index.is_some_and(|index| self.is_current(&index, &present)))
     }
 
-    /// Finds the tree of a commit; `None` when the object is not here.
+    /// As above, whatever waits: the spool is written to without the lock, so among writers it is never empty for long.
+    fn says_what_the_ledger_says(&self) -> Result<bool> {
+        let present = self.present()?;
+        let index = Index::read(&self.index_dir).ok().flatten();
+        Ok(present.has_nothing() || index.is_some_and(|index| self.has_state(&index, &present)))
+    }
+
+    /// Finds the records' tree of a commit; `None` when the object is not here.
     ///
     /// # Errors
     /// When it is here and has no tree.
@@ -68,7 +78,8 @@ impl Store {
             return Ok(None);
         }
         let tree = git.find_object(oid, None).and_then(|object| object.peel_to_tree());
-        tree.map(|tree| Some(tree.id())).doing(|| format!("read the tree of {oid}"))
+        let tree = tree.doing(|| format!("read the tree of {oid}"))?;
+        self.ledger().records_of(tree.id()).map(Some)
     }
 
     /// Counts the record files of a tree that another one lacks.

@@ -4,7 +4,7 @@
 //! either is behind it tries the lock once and catches up; when the lock is taken it answers from what is there and says how
 //! much is not visible yet. Only where there is no index at all it waits, for an index and not for the lock.
 
-use super::catch_up::{Goal, Unreadable};
+use super::catch_up::Unreadable;
 use super::{Spoken, Store};
 use crate::error::{Doing, Error, Result};
 use crate::index::{Filter, Index, Row};
@@ -31,12 +31,28 @@ struct Appearing<'a>(Spoken<'a>);
 
 impl Waiter for Appearing<'_> {
     fn unneeded(&mut self) -> bool {
-        let index = Index::read(self.0.0.repo.elf_dir()).ok().flatten();
+        let index = Index::read(&self.0.0.index_dir).ok().flatten();
         index.is_some_and(|index| matches!(index.stamp(), Ok(Some(_))))
     }
 
     fn waiting(&mut self, holder: &str) {
         self.0.waiting(holder);
+    }
+}
+
+/// What the index has to say to be current.
+pub(super) struct Present {
+    /// The ledger's tip; on the current branch the tree of `memory/`. Empty when there is no record.
+    state: String,
+    /// What waits and is shown.
+    pending: String,
+    waiting: usize,
+}
+
+impl Present {
+    /// Tells whether there is no memory, and none to come.
+    pub fn has_nothing(&self) -> bool {
+        self.state.is_empty() && self.waiting == 0
     }
 }
 
@@ -67,16 +83,16 @@ impl Store {
     /// # Errors
     /// Whatever `ask` returns, and when the index cannot be read.
     pub(super) fn read_at_once<T>(&self, ask: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
-        let tip = self.ledger().tip_id()?.map(|oid| oid.to_string()).unwrap_or_default();
-        let index = Index::read(self.repo.elf_dir()).ok().flatten();
-        if let Some(index) = index.filter(|index| self.is_current(index, &tip)) {
+        let present = self.present()?;
+        let index = Index::read(&self.index_dir).ok().flatten();
+        if let Some(index) = index.filter(|index| self.is_stamped_with(index, &present)) {
             return ask(&index);
         }
-        if !tip.is_empty() {
-            self.repo.create_elf_dir()?;
+        if !present.has_nothing() {
+            self.create_places()?;
             self.refresh_if_free()?;
         }
-        match Index::read(self.repo.elf_dir())? {
+        match Index::read(&self.index_dir)? {
             Some(index) => ask(&index),
             None => ask(&Index::in_memory()?),
         }
@@ -99,20 +115,19 @@ impl Store {
 
     /// Opens the index, brought up to date if that needs no waiting.
     fn current(&self) -> Result<Index> {
-        let tip = match self.ledger().tip_id() {
-            Err(Error::Git { .. }) => {
+        let present = match self.present() {
+            Err(Error::Git { .. }) if !self.ledger().is_in_tree() => {
                 self.locked("mend", |lock| self.refresh(lock))?;
-                self.ledger().tip_id()?
+                self.present()?
             }
-            tip => tip?,
+            present => present?,
         };
-        let tip = tip.map(|oid| oid.to_string()).unwrap_or_default();
-        let pending = self.spool.len();
-        let index = Index::read(self.repo.elf_dir());
+        let pending = present.waiting;
+        let index = Index::read(&self.index_dir);
         match index {
-            Ok(Some(index)) if pending == 0 && self.is_current(&index, &tip) => return Ok(index),
+            Ok(Some(index)) if self.is_current(&index, &present) => return Ok(index),
             // No memory, and none to come: a question must not leave traces.
-            Ok(None) if pending == 0 && tip.is_empty() && !self.ledger().may_be_lost() => return Index::in_memory(),
+            Ok(None) if present.has_nothing() && !self.ledger().may_be_lost() => return Index::in_memory(),
             Ok(Some(index)) => {
                 drop(index);
                 match self.refresh_if_free() {
@@ -128,8 +143,8 @@ impl Store {
             }
             _ => match self.obtain_index() {
                 Err(error) if error.is_unwritable() => {
-                    let index = Index::read_unsealed(self.repo.elf_dir())?;
-                    let index = index.filter(|index| self.is_current(index, &tip)).ok_or(error)?;
+                    let index = Index::read_unsealed(&self.index_dir)?;
+                    let index = index.filter(|index| self.has_state(index, &present)).ok_or(error)?;
                     if pending > 0 {
                         self.say_behind(pending, UNWRITABLE);
                     }
@@ -138,14 +153,14 @@ impl Store {
                 result => result?,
             },
         }
-        Index::read(self.repo.elf_dir())?.ok_or_else(|| Error::Problems {
+        Index::read(&self.index_dir)?.ok_or_else(|| Error::Problems {
             what: "the index cannot be read right after it was written: git elf check".into(),
         })
     }
 
     /// Waits until there is an index: made here under the lock, or by somebody else meanwhile.
     fn obtain_index(&self) -> Result<()> {
-        self.repo.create_elf_dir()?;
+        self.create_places()?;
         let mut file = LockFile::open(self.repo.elf_dir())?;
         let patience = self.config.lock_timeout;
         match file.hold("index", patience, &mut Appearing(Spoken(self)), |lock| self.refresh(lock))? {
@@ -161,9 +176,36 @@ impl Store {
         }
     }
 
-    pub(super) fn is_current(&self, index: &Index, tip: &str) -> bool {
-        let stamp = index.stamp().ok().flatten();
-        stamp.is_some_and(|stamp| stamp.tip == tip && stamp.ref_name == self.config.ledger_ref)
+    /// Looks where ledger and spool stand, without reading what is in them.
+    pub(super) fn present(&self) -> Result<Present> {
+        let ledger = self.ledger();
+        let text = |oid: Option<git2::Oid>| oid.map(|oid| oid.to_string()).unwrap_or_default();
+        if !ledger.is_in_tree() {
+            let waiting = self.spool.len();
+            return Ok(Present { state: text(ledger.tip_id()?), pending: String::new(), waiting });
+        }
+        // HEAD moves with each commit of the user's; the index with each change below `memory/`.
+        let tree = ledger.tip()?.map(|tip| tip.tree).filter(|tree| *tree != ledger.empty_tree());
+        Ok(Present { state: text(tree), pending: self.spool.digest()?, waiting: self.spool.len() })
+    }
+
+    /// Tells whether an index says what the ledger says, and nothing waits that could be committed.
+    pub(super) fn is_current(&self, index: &Index, present: &Present) -> bool {
+        (present.waiting == 0 || self.config.waits_for_flush()) && self.is_stamped_with(index, present)
+    }
+
+    fn is_stamped_with(&self, index: &Index, present: &Present) -> bool {
+        let pending = index.stamp().ok().flatten().map(|stamp| stamp.pending);
+        pending.as_ref() == Some(&present.pending) && self.has_state(index, present)
+    }
+
+    /// Tells whether an index says what the ledger says, whatever waits beside it.
+    pub(super) fn has_state(&self, index: &Index, present: &Present) -> bool {
+        let Some(stamp) = index.stamp().ok().flatten() else { return false };
+        let empty = || self.ledger().empty_tree().to_string();
+        let state = if self.ledger().is_in_tree() { stamp.tree } else { stamp.tip };
+        let is_same = state == present.state || present.state.is_empty() && state == empty();
+        is_same && stamp.ref_name == self.config.ledger_ref
     }
 
     fn refresh_if_free(&self) -> Result<Refreshed> {
@@ -182,9 +224,9 @@ impl Store {
         let ledger = self.ledger();
         let tip = ledger.tip()?;
         let mut index = Index::in_memory()?;
-        self.fill_in_memory(&mut index, &Goal { ledger: &ledger, tip, known: None, unreadable: Unreadable::IsNoted })?;
+        self.fill_in_memory(&mut index, &self.goal(&ledger, tip, Unreadable::IsNoted)?)?;
         let pending = self.spool.len();
-        if pending > 0 {
+        if pending > 0 && !ledger.is_in_tree() {
             self.say_behind(pending, UNWRITABLE);
         }
         Ok(index)
@@ -206,10 +248,10 @@ impl Store {
 
     /// Brings the index up to date with a tip that may turn out to be torn.
     pub(super) fn follow(&self, lock: &RepoLock<'_>, ledger: &Ledger<'_>, tip: Option<Tip>) -> Result<()> {
-        match self.catch_up(lock, &Goal { ledger, tip, known: None, unreadable: Unreadable::Stops }) {
+        match self.catch_up(lock, &self.goal(ledger, tip, Unreadable::Stops)?) {
             Err(Error::Git { .. }) => {
                 self.mend(lock, ledger)?;
-                self.catch_up(lock, &Goal { ledger, tip: ledger.tip()?, known: None, unreadable: Unreadable::IsNoted })
+                self.catch_up(lock, &self.goal(ledger, ledger.tip()?, Unreadable::IsNoted)?)
             }
             done => done,
         }

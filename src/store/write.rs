@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::lock::{LockFile, Outcome, Waiter};
 use crate::record::{Id, Record};
-use crate::spool::{Entry, Fate, Ticket};
+use crate::spool::{Fate, Ticket};
 
 /// How durable a record is when it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,9 @@ struct Watching<'a> {
 
 impl Waiter for Watching<'_> {
     fn unneeded(&mut self) -> bool {
+        if self.spoken.0.config.waits_for_flush() {
+            return true;
+        }
         self.tickets.iter().all(|ticket| matches!(ticket.fate(), Ok(Fate::Committed | Fate::Rejected)))
     }
 
@@ -63,8 +66,9 @@ impl Store {
     pub fn record(&self, verb: &str, records: &[Record], wait: bool) -> Result<Vec<Receipt>> {
         // Known before anything is written, as git does: a drain needs it, and so does whoever reads the history.
         self.repo.identity()?;
-        self.repo.create_elf_dir()?;
+        self.create_places()?;
         let tickets = records.iter().map(|record| self.spool.put(record)).collect::<Result<Vec<_>>>()?;
+        self.place(records);
         if wait {
             self.settle(verb, &tickets);
         }
@@ -74,7 +78,7 @@ impl Store {
             id: record.id,
             state,
             commit: tip.clone().filter(|_| state == State::Committed),
-            path: record.path(),
+            path: self.ledger().path_of(record),
         };
         Ok(records.iter().zip(states).map(receipt).collect())
     }
@@ -88,6 +92,7 @@ impl Store {
         });
         match drained {
             Ok(Outcome::Done(_) | Outcome::Unneeded) => {}
+            Ok(Outcome::Busy) if self.config.waits_for_flush() => {}
             Ok(Outcome::Busy) => self.say("the lock stayed taken; queued, and the next git elf command commits it"),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -123,16 +128,18 @@ impl Store {
         self.locked(verb, |lock| {
             self.drain(lock, Vec::new(), &mut |_, _| {})?;
             let records = make()?;
-            let entries = records.iter().cloned().map(Entry::direct).collect();
+            let entries = records.iter().cloned().map(|record| self.spool.direct(record)).collect();
             let mut refused = None;
             let drained = self.drain(lock, entries, &mut |_, error| refused = Some(error.to_string()))?;
             if let Some(what) = refused {
                 return Err(Error::Refused { what, hint: String::new() });
             }
             let commit = drained.tip.map(|tip| tip.commit.to_string());
+            let state = if drained.waits { State::Queued } else { State::Committed };
             let receipt = |record: Record| {
-                let receipt =
-                    Receipt { id: record.id, state: State::Committed, commit: commit.clone(), path: record.path() };
+                let commit = commit.clone().filter(|_| state == State::Committed);
+                let path = self.ledger().path_of(&record);
+                let receipt = Receipt { id: record.id, state, commit, path };
                 (record, receipt)
             };
             Ok(records.into_iter().map(receipt).collect())
@@ -148,9 +155,11 @@ impl Store {
         if records.is_empty() && self.spool.is_empty() {
             return Ok(());
         }
-        self.repo.create_elf_dir()?;
+        self.create_places()?;
         let tickets = records.iter().map(|record| self.spool.put(record)).collect::<Result<Vec<_>>>()?;
-        if let Err(error) = self.drain_if_free(verb, Duration::ZERO) {
+        if let Err(error) = self.drain_if_free(verb, Duration::ZERO)
+            && !matches!(error, Error::Deferred { .. })
+        {
             self.say(&format!("queued, since the ledger could not be written: {error}"));
         }
         tickets.iter().try_for_each(|ticket| self.acknowledge(ticket).map(drop))

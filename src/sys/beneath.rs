@@ -9,7 +9,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -86,6 +86,11 @@ impl Beneath {
         let name = path.file_name().ok_or_else(|| outside(path))?.to_owned();
         let parent = path.parent().unwrap_or(Path::new(""));
         Ok((self.enter(parent)?, name))
+    }
+
+    /// Returns the handle itself.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
     }
 
     /// Lists the names in the directory, sorted.

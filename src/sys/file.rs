@@ -61,7 +61,7 @@ impl Prepared {
         &self.file
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.path.as_deref().expect("a prepared file keeps its name until it is renamed")
     }
 

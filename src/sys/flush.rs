@@ -41,6 +41,17 @@ pub fn flush_all(files: &[&File], how: Flush) -> io::Result<()> {
     files.iter().try_for_each(|file| sync_file(file))
 }
 
+/// Makes everything on the file system of `dir` durable: for many files that were written one by one.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn sync_all(dir: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    return Ok(rustix::fs::syncfs(File::open(dir)?)?);
+    #[cfg(not(target_os = "linux"))]
+    return Ok(rustix::fs::sync());
+}
+
 /// Makes one file durable: fsync(2), `F_FULLFSYNC` on macOS.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ mod extensions;
 mod fault;
 mod file;
 mod flush;
+mod place;
 mod sharing;
 mod signal;
 mod volume;
@@ -36,7 +37,7 @@ pub use file::{
     Identity, Prepared, append, create_dir, create_one_dir, identity, inode, links, open_or_create, overwrite, prepare,
     process_is_alive, read_small, rename, unlink,
 };
-pub use flush::{Flush, flush_all, sync_dir, sync_file};
+pub use flush::{Flush, flush_all, sync_all, sync_dir, sync_file};
 pub use sharing::{Sharing, create_shared, share, share_file};
 pub use signal::ignore_keyboard;
 pub use volume::{FileSystem, Space};

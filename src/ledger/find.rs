@@ -1,0 +1,123 @@
+//! Looking into a tree: is an id there, what does a file hold.
+
+use git2::{ObjectType, Oid};
+
+use super::{Item, Ledger, MOVED, objects};
+use crate::error::{Error, Result};
+use crate::record::{Id, Kind, Record, field};
+
+impl Ledger<'_> {
+    /// Tells whether the tree has a file for this id: one look-up along the shards, whatever the slug.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn contains(&self, tree: Oid, kind: Kind, id: Id) -> Result<bool> {
+        Ok(self.find(tree, kind, id)?.is_some())
+    }
+
+    /// Finds the file of an id: its path and blob.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn find(&self, tree: Oid, kind: Kind, id: Id) -> Result<Option<(String, Oid)>> {
+        Ok(self.files_at(tree, kind, id)?.into_iter().next())
+    }
+
+    /// Lists the paths of all files that bear an id, of whatever kind; more than one is a mistake.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn files_of(&self, tree: Oid, id: Id) -> Result<Vec<String>> {
+        let mut paths = Vec::new();
+        for kind in Kind::ALL {
+            paths.extend(self.files_at(tree, kind, id)?.into_iter().map(|(path, _)| path));
+        }
+        Ok(paths)
+    }
+
+    /// Tells whether a record's file, of whatever kind, is this blob.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn holds(&self, tree: Oid, id: Id, blob: Oid) -> Result<bool> {
+        for kind in Kind::ALL {
+            if self.files_at(tree, kind, id)?.iter().any(|(_, found)| *found == blob) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn files_at(&self, tree: Oid, kind: Kind, id: Id) -> Result<Vec<(String, Oid)>> {
+        let leaf = Record::leaf(kind, id);
+        let mut tree = self.tree_at(tree)?;
+        for name in leaf.split('/') {
+            let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
+            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(Vec::new()) };
+            tree = self.tree_at(child)?;
+        }
+        let bears = |name: &str| Id::of_file_name(name) == Some(id);
+        let named = tree.iter().filter_map(|entry| Some((entry.name().ok()?.to_owned(), entry.id())));
+        Ok(named.filter(|(name, _)| bears(name)).map(|(name, oid)| (format!("{leaf}/{name}"), oid)).collect())
+    }
+
+    /// Reads a record's file: plain, of bounded size, in the place that its kind and id say.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the file is no record; anything else when the object cannot be read.
+    pub fn record_at(&self, path: &str, item: Item) -> Result<Record> {
+        if item.mode != objects::BLOB_MODE {
+            return Err(Error::invalid("file", format!("is no plain file (mode {:o})", item.mode)));
+        }
+        let size = self.size_of(item.oid)?;
+        if size > field::FILE_MAX {
+            return Err(Error::invalid("file", format!("has {size} bytes (limit: {})", field::FILE_MAX)));
+        }
+        let record = Record::parse(&self.blob(item.oid)?)?;
+        let (leaf, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if leaf != Record::leaf(record.kind, record.id) || Id::of_file_name(name) != Some(record.id) {
+            return Err(Error::invalid(
+                "file",
+                format!("stands in the wrong place: its kind and id say {}", record.path()),
+            ));
+        }
+        Ok(record)
+    }
+
+    /// Reads a plain file that is UTF-8; `None` when it is anything else.
+    ///
+    /// # Errors
+    /// When the object cannot be read.
+    pub fn plain_text(&self, item: Item) -> Result<Option<String>> {
+        if item.mode != objects::BLOB_MODE || self.size_of(item.oid)? > field::FILE_MAX {
+            return Ok(None);
+        }
+        Ok(String::from_utf8(self.blob(item.oid)?).ok())
+    }
+
+    /// Finds the file at a path below the records' tree.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn file_at(&self, tree: Oid, path: &str) -> Result<Option<Oid>> {
+        let (dirs, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut tree = self.tree_at(tree)?;
+        for dir in dirs.split('/').filter(|dir| !dir.is_empty()) {
+            let entry = tree.get_name(dir).filter(|entry| entry.kind() == Some(ObjectType::Tree));
+            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(None) };
+            tree = self.tree_at(child)?;
+        }
+        Ok(tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Blob)).map(|entry| entry.id()))
+    }
+
+    /// Reads where the memory of this tree has gone; `None` when it is here.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn moved_to(&self, tree: Oid) -> Result<Option<String>> {
+        let Some(blob) = self.file_at(tree, MOVED)? else { return Ok(None) };
+        let text = self.plain_text(Item { oid: blob, mode: objects::BLOB_MODE })?.unwrap_or_default();
+        let to = text.trim().to_owned();
+        Ok((!to.is_empty() && to != self.name()).then_some(to))
+    }
+}
