@@ -19,7 +19,7 @@ use crate::error::{Doing, Error, Result};
 use crate::fault;
 use crate::lock::RepoLock;
 use crate::record::{Id, Record};
-use crate::repo::{Repo, parse_oid};
+use crate::repo::parse_oid;
 use crate::sys::{self, Flush, Prepared};
 
 /// The spool directory.
@@ -38,6 +38,8 @@ pub struct Entry {
     name: Option<String>,
     /// When the spool file was written.
     since: Option<SystemTime>,
+    /// How blobs are named in this repository.
+    format: ObjectFormat,
 }
 
 /// A record that its writer put into the spool.
@@ -68,9 +70,9 @@ pub struct Listing {
 }
 
 impl Entry {
-    /// Wraps a record that never was in the spool.
-    pub fn direct(record: Record) -> Self {
-        Self { text: record.to_text(), record, name: None, since: None }
+    /// Returns what git calls a blob of the text.
+    pub fn blob(&self) -> Oid {
+        blob_id(self.text.as_bytes(), self.format)
     }
 
     /// Returns the name of the spool file.
@@ -90,9 +92,19 @@ impl Entry {
 }
 
 impl Spool {
-    /// Names the spool below `dir`, ours or one of a worktree; it is created by the first record.
-    pub fn new(repo: &Repo, dir: &Path) -> Self {
-        Self { dir: dir.join("spool"), format: repo.git().object_format() }
+    /// Names the spool below our directory; it is created by the first record.
+    pub fn new(elf_dir: &Path, format: ObjectFormat) -> Self {
+        Self { dir: elf_dir.join("spool"), format }
+    }
+
+    /// Names another spool of the same repository.
+    pub fn another(&self, elf_dir: &Path) -> Self {
+        Self::new(elf_dir, self.format)
+    }
+
+    /// Wraps a record that never is in the spool.
+    pub fn direct(&self, record: Record) -> Entry {
+        Entry { text: record.to_text(), record, name: None, since: None, format: self.format }
     }
 
     /// Returns the directory of entries that could not be read.
@@ -141,9 +153,7 @@ impl Spool {
     pub fn digest(&self) -> Result<String> {
         let mut names = self.names()?;
         names.sort_unstable();
-        let digest = Oid::hash_object(ObjectType::Blob, names.join("\n").as_bytes());
-        let digest = digest.expect("hashing bytes in memory does not fail");
-        Ok(if names.is_empty() { String::new() } else { digest.to_string() })
+        Ok(if names.is_empty() { String::new() } else { blob_id(names.join("\n").as_bytes(), self.format).to_string() })
     }
 
     /// Returns where the entries are.
@@ -254,8 +264,7 @@ impl Spool {
     }
 
     fn name_of(&self, id: Id, bytes: &[u8]) -> String {
-        let blob = Oid::hash_object_ext(ObjectType::Blob, bytes, self.format);
-        format!("{id}-{}.md", blob.expect("hashing bytes in memory does not fail"))
+        format!("{id}-{}.md", blob_id(bytes, self.format))
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -274,7 +283,7 @@ impl Spool {
             return Err(Error::invalid("spool", format!("{name} does not hold what its name says")));
         }
         let text = String::from_utf8(bytes).map_err(|_| Error::invalid("spool", "not UTF-8"))?;
-        Ok(Entry { record, text, name: Some(name.to_owned()), since: meta.modified().ok() })
+        Ok(Entry { record, text, name: Some(name.to_owned()), since: meta.modified().ok(), format: self.format })
     }
 }
 
@@ -314,6 +323,10 @@ impl Ticket {
 pub fn promised(name: &str) -> Option<(Id, Oid)> {
     let (id, blob) = name.strip_suffix(".md")?.split_once('-')?;
     Some((id.parse().ok()?, parse_oid(blob).ok()?))
+}
+
+fn blob_id(bytes: &[u8], format: ObjectFormat) -> Oid {
+    Oid::hash_object_ext(ObjectType::Blob, bytes, format).expect("hashing bytes in memory does not fail")
 }
 
 fn names_in(dir: &Path) -> io::Result<Vec<String>> {

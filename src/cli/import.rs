@@ -9,7 +9,6 @@ use serde_json::{Map, json};
 use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Error, Result};
 use crate::record::{Draft, Id, Record, field};
-use crate::spool::Entry;
 use crate::store::Store;
 
 /// Records of one commit: enough to spread its cost, few enough to bound memory and the time the lock is held.
@@ -141,7 +140,7 @@ fn commit(store: &Store, batch: Batch, tally: &mut Tally) -> Result<()> {
     let count = batch.records.len();
     let lines: std::collections::HashMap<Id, usize> =
         batch.records.iter().map(|(line, record)| (record.id, *line)).collect();
-    let entries = batch.records.into_iter().map(|(_, record)| Entry::direct(record)).collect();
+    let entries = batch.records.into_iter().map(|(_, record)| store.spool().direct(record)).collect();
     let drained = store.locked("import", |lock| {
         store.drain(lock, entries, &mut |record, error| {
             if batch.derived.contains(&record.id) {

@@ -131,9 +131,9 @@ impl<'r> Ledger<'r> {
         &self.name
     }
 
-    /// Returns the name of a file's content in the repository's object format.
-    pub fn blob_id(&self, text: &str) -> Oid {
-        repo::blob_id(self.git, text.as_bytes())
+    /// Returns the name of a tree without entries, which needs no object.
+    pub fn empty_tree(&self) -> Oid {
+        repo::object_id(self.git, ObjectType::Tree, b"")
     }
 
     /// Reads where the ref points; `None` when there is no memory yet.
@@ -168,12 +168,6 @@ impl<'r> Ledger<'r> {
                 hint: "move it out of the way, or keep the memory elsewhere: git config elf.ref refs/elf/memory".into(),
             }),
         }
-    }
-
-    /// Returns the name of a tree without entries.
-    pub fn empty_tree(&self) -> Oid {
-        let oid = Oid::hash_object_ext(ObjectType::Tree, b"", self.git.object_format());
-        oid.expect("hashing bytes in memory does not fail")
     }
 
     /// Tells whether the records are below `memory/` on the current branch.
@@ -404,7 +398,7 @@ impl<'r> Ledger<'r> {
         // A directory of the branch is the user's, and hand-written files in it are welcome.
         let Some(tip) = base.filter(|_| !self.in_tree) else { return Ok(()) };
         let tree = self.tree_at(tip.tree)?;
-        let readme = self.blob_id(README);
+        let readme = repo::object_id(self.git, ObjectType::Blob, README.as_bytes());
         let is_ours = |entry: git2::TreeEntry<'_>| {
             entry.name().is_ok_and(|name| name == "README.md" || name == MOVED || Kind::of_dir(name).is_some())
         };

@@ -14,7 +14,7 @@ use git2::{ObjectType, Odb, Oid, Repository, Signature};
 use super::NewFile;
 use crate::error::{Doing, Result};
 use crate::fault;
-use crate::repo::{Identity, blob_id};
+use crate::repo::{Identity, object_id};
 use crate::sys::{self, Flush, Prepared};
 
 /// Most objects that are written loose; more become one pack.
@@ -228,7 +228,7 @@ impl<'a> Place<'a> {
     /// Writes one blob loose and durable, whatever stands under its name.
     pub fn restore(&self, data: &[u8], flush: Flush) -> Result<()> {
         let doing = || "write an object again".to_owned();
-        let oid = blob_id(self.git, data);
+        let oid = object_id(self.git, ObjectType::Blob, data);
         let mut file = self.prepare(ObjectType::Blob, data)?;
         sys::sync_file(file.file()).doing(doing)?;
         let target = self.loose_path(oid);

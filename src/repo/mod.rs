@@ -172,9 +172,9 @@ pub fn promisor(git: &git2::Repository) -> Option<String> {
     None
 }
 
-/// Names a blob in the object format of a repository.
-pub fn blob_id(git: &git2::Repository, bytes: &[u8]) -> Oid {
-    Oid::hash_object_ext(ObjectType::Blob, bytes, git.object_format()).expect("hashing bytes in memory does not fail")
+/// Names an object in the format of a repository.
+pub fn object_id(git: &git2::Repository, kind: ObjectType, bytes: &[u8]) -> Oid {
+    Oid::hash_object_ext(kind, bytes, git.object_format()).expect("hashing bytes in memory does not fail")
 }
 
 /// Reads a whole object name: 40 hexadecimal digits are SHA-1, 64 are SHA-256.

@@ -215,12 +215,7 @@ fn put_pending(batch: &mut Batch<'_>, goal: &Goal<'_>) -> Result<()> {
     for entry in events.into_iter().chain(records) {
         let name = entry.spool_name().expect("what waits has a name");
         if !shown.contains(name) && !is_in(goal, entry.record.id)? {
-            batch.put_pending(
-                name,
-                &entry.record.path(),
-                &goal.ledger.blob_id(&entry.text).to_string(),
-                entry.record.clone(),
-            )?;
+            batch.put_pending(name, &entry.record.path(), &entry.blob().to_string(), entry.record.clone())?;
         }
     }
     Ok(())
@@ -266,7 +261,7 @@ fn put_file(batch: &mut Batch<'_>, goal: &Goal<'_>, path: &str, item: Item) -> R
 fn put_all(batch: &mut Batch<'_>, goal: &Goal<'_>, entries: &[Entry]) -> Result<()> {
     let (events, records): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.record.kind == Kind::Event);
     for entry in events.into_iter().chain(records) {
-        batch.put(&entry.record.path(), &goal.ledger.blob_id(&entry.text).to_string(), entry.record.clone())?;
+        batch.put(&entry.record.path(), &entry.blob().to_string(), entry.record.clone())?;
     }
     put_touched(batch, goal)
 }
@@ -277,8 +272,7 @@ fn put_touched(batch: &mut Batch<'_>, goal: &Goal<'_>) -> Result<()> {
         return Ok(());
     }
     // What waits is not in the object database.
-    let waiting: HashMap<_, _> =
-        goal.pending.entries.iter().map(|entry| (goal.ledger.blob_id(&entry.text), &entry.record)).collect();
+    let waiting: HashMap<_, _> = goal.pending.entries.iter().map(|entry| (entry.blob(), &entry.record)).collect();
     for (_, path, blob) in touched {
         let oid = parse_oid(&blob).doing(|| "read a blob id".into())?;
         if let Some(record) = waiting.get(&oid) {

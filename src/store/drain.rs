@@ -122,7 +122,7 @@ impl Store {
         }
         let mut seen: HashMap<Id, Oid> = HashMap::new();
         for (entry, found) in listing.entries.into_iter().chain(direct.drain(..)).zip(in_tree) {
-            let blob = ledger.blob_id(&entry.text);
+            let blob = entry.blob();
             let known = seen.get(&entry.record.id).copied().or(found);
             match known {
                 None => {

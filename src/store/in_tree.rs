@@ -15,7 +15,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -64,8 +63,9 @@ pub struct Orphan {
 
 /// Returns the spool and the directory of the index.
 pub(super) fn places(repo: &Repo, config: &Config) -> Result<(Spool, PathBuf)> {
+    let format = repo.git().object_format();
     if config.ledger_ref != IN_TREE {
-        return Ok((Spool::new(repo, repo.elf_dir()), repo.elf_dir().to_owned()));
+        return Ok((Spool::new(repo.elf_dir(), format), repo.elf_dir().to_owned()));
     }
     if repo.workdir().is_none() {
         return Err(Error::Refused {
@@ -74,10 +74,10 @@ pub(super) fn places(repo: &Repo, config: &Config) -> Result<(Spool, PathBuf)> {
         });
     }
     if !repo.git().is_worktree() {
-        return Ok((Spool::new(repo, repo.elf_dir()), repo.elf_dir().to_owned()));
+        return Ok((Spool::new(repo.elf_dir(), format), repo.elf_dir().to_owned()));
     }
     let git_dir = repo.git().path();
-    Ok((Spool::new(repo, &repo.elf_dir().join(WORKTREES).join(key(git_dir)?)), git_dir.join("elf")))
+    Ok((Spool::new(&repo.elf_dir().join(WORKTREES).join(key(git_dir)?), format), git_dir.join("elf")))
 }
 
 /// Names a linked worktree, now and for ever: another one may get its name when it is gone, and then was made at another time.
@@ -98,12 +98,7 @@ impl Store {
         let own = self.spool.dir().parent().expect("a spool is below a directory");
         sys::create_dir(own).doing(|| format!("create {}", own.display()))?;
         // Its parent is git's: without it the worktree is gone, and must not come back as an empty shell.
-        match sys::create_one_dir(&self.index_dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(error).doing(|| format!("create {}", self.index_dir.display()));
-            }
-            _ => {}
-        }
+        sys::create_one_dir(&self.index_dir).doing(|| format!("create {}", self.index_dir.display()))?;
         let branch = self.ledger().branch().ok().flatten().unwrap_or_default();
         let note = own.join(BRANCH);
         if fs::read_to_string(&note).is_ok_and(|noted| noted == branch) {
@@ -140,19 +135,18 @@ impl Store {
         let listing = self.spool.list()?;
         self.put_malformed_aside(lock, ledger, tip, &listing)?;
         let mut drained = Drained { tip, waits: true, ..Drained::default() };
-        let mut known: HashSet<_> =
-            listing.entries.iter().map(|entry| (entry.record.id, ledger.blob_id(&entry.text))).collect();
+        let mut known: HashSet<_> = listing.entries.iter().map(|entry| (entry.record.id, entry.blob())).collect();
         let mut records = Vec::new();
         for entry in direct {
             let id = entry.record.id;
             let committed = tip.map_or(Ok(None), |tip| ledger.find(tip.tree, entry.record.kind, id))?;
-            let same = committed.as_ref().is_some_and(|(_, blob)| *blob == ledger.blob_id(&entry.text));
-            if same || known.contains(&(id, ledger.blob_id(&entry.text))) {
+            let same = committed.as_ref().is_some_and(|(_, blob)| *blob == entry.blob());
+            if same || known.contains(&(id, entry.blob())) {
                 drained.present += 1;
             } else if committed.is_some() || known.iter().any(|(other, _)| *other == id) {
                 reject(&entry.record, &Error::invalid("id", format!("{id} stands for another record already")));
             } else {
-                known.insert((id, ledger.blob_id(&entry.text)));
+                known.insert((id, entry.blob()));
                 records.push(entry.record);
             }
         }
@@ -233,7 +227,7 @@ impl Store {
             for orphan in self.orphans() {
                 if adopt || orphan.branch == here {
                     self.create_places()?;
-                    self.spool.take_over(lock, &Spool::new(&self.repo, &orphan.dir))?;
+                    self.spool.take_over(lock, &self.spool.another(&orphan.dir))?;
                     orphan.remove();
                 } else if let Some(branch) = &orphan.branch
                     && self.commit_orphan(lock, &orphan, branch)?
@@ -276,7 +270,7 @@ impl Store {
         let mut orphans: Vec<_> = dirs
             .filter_map(|entry| {
                 let dir = entry.path();
-                let records = Spool::new(&self.repo, &dir).len();
+                let records = self.spool.another(&dir).len();
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let worktree = name.rsplitn(3, '-').last().unwrap_or_default().to_owned();
                 let branch = fs::read_to_string(dir.join(BRANCH)).ok().filter(|branch| !branch.is_empty());
@@ -294,7 +288,7 @@ impl Store {
         if in_use || ledger.tip_id()?.is_none() {
             return Ok(false);
         }
-        let spool = Spool::new(&self.repo, &orphan.dir);
+        let spool = self.spool.another(&orphan.dir);
         let listing = spool.list()?;
         self.commit_entries(lock, &ledger, &listing.entries)?;
         spool.remove(lock, &listing.entries)?;
@@ -306,7 +300,7 @@ impl Store {
     pub(super) fn gather_worktrees(&self, lock: &RepoLock<'_>) -> Result<()> {
         let Ok(dirs) = fs::read_dir(self.repo.elf_dir().join(WORKTREES)) else { return Ok(()) };
         for dir in dirs.flatten() {
-            self.spool.take_over(lock, &Spool::new(&self.repo, &dir.path()))?;
+            self.spool.take_over(lock, &self.spool.another(&dir.path()))?;
             remove_empty(&dir.path());
         }
         Ok(())

@@ -226,7 +226,7 @@ impl Store {
         let mut index = Index::in_memory()?;
         self.fill_in_memory(&mut index, &self.goal(&ledger, tip, Unreadable::IsNoted)?)?;
         let pending = self.spool.len();
-        if pending > 0 {
+        if pending > 0 && !ledger.is_in_tree() {
             self.say_behind(pending, UNWRITABLE);
         }
         Ok(index)

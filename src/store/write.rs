@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::fault;
 use crate::lock::{LockFile, Outcome, Waiter};
 use crate::record::{Id, Record};
-use crate::spool::{Entry, Fate, Ticket};
+use crate::spool::{Fate, Ticket};
 
 /// How durable a record is when it is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Store {
         self.locked(verb, |lock| {
             self.drain(lock, Vec::new(), &mut |_, _| {})?;
             let records = make()?;
-            let entries = records.iter().cloned().map(Entry::direct).collect();
+            let entries = records.iter().cloned().map(|record| self.spool.direct(record)).collect();
             let mut refused = None;
             let drained = self.drain(lock, entries, &mut |_, error| refused = Some(error.to_string()))?;
             if let Some(what) = refused {

@@ -96,7 +96,7 @@ fn what_a_partial_clone_lacks_is_not_torn() {
         assert!(make(&sandbox, &script));
         let place = Place::parse(&sandbox, "../c");
         let tip = std::fs::read_to_string(sandbox.root().join("tip")).unwrap();
-        for args in [&["list"][..], &["search", "lesson"], &["show", &ids[0]], &["check"]] {
+        for args in [&["list"][..], &["search", "lesson"], &["show", &ids[0]], &["check"], &["log"], &["export"]] {
             let ran = place.elf(&sandbox, args);
             assert_eq!(ran.status, 1, "{args:?} cannot know without the {lacks}: {}", ran.out);
             assert!(ran.err.contains("git fetch"), "{args:?} says how to get the {lacks}: {}", ran.err);

@@ -96,6 +96,7 @@ shapes! {
     git_index_file_is_broken: "echo no >../i", [".", ". GIT_INDEX_FILE=@/i"];
     git_object_directory: "", [". GIT_OBJECT_DIRECTORY=@/repo/.git/objects", "."];
     git_object_directory_elsewhere: "mkdir ../o", [".", ". GIT_OBJECT_DIRECTORY=@/o"];
+    git_object_directory_in_linked: "git worktree add -q -b a ../a; mkdir ../o", [".", "../a GIT_OBJECT_DIRECTORY=@/o"];
     git_alternates: "git clone -q --bare . ../o.git", [". GIT_ALTERNATE_OBJECT_DIRECTORIES=@/o.git/objects", "."];
     git_common_dir: "", [". GIT_DIR=@/repo/.git GIT_COMMON_DIR=@/repo/.git", "."];
     git_namespace: "", [". GIT_NAMESPACE=x", "."];

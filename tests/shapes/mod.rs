@@ -146,6 +146,14 @@ pub fn live(sandbox: &Sandbox, places: &[Place], name: &str) {
     ids.sort();
     assert_eq!(listed(first), ids, "{name}: a gc changes nothing");
     first.elf(s, &["check"]).ok();
+
+    first.elf(s, &["init"]).ok();
+    // Not every shape lets its user commit: a bare one, a hook that refuses, an index that is locked.
+    if first.git(s, &["commit", "-q", "--allow-empty", "-m", "Look\n\nElf-Failure: Trailing parsnips\n"]).status == 0 {
+        let found = last.elf(s, &["search", "trailing", "--json"]).ok().json();
+        assert_eq!(found.len(), 1, "{name}: a commit brings the lessons of its trailers");
+    }
+    first.elf(s, &["uninstall"]).ok();
 }
 
 /// Lists locks, spool entries and temporary files.

@@ -92,11 +92,10 @@ impl Sandbox {
         Self::in_dir(tempfile::tempdir().unwrap())
     }
 
-    /// As [`Sandbox::empty`], in memory where there is such a directory: for many cases that say nothing about a disk.
+    /// As [`Sandbox::empty`], in memory where the machine has a file system for that: for tests that copy a lot and ask nothing
+    /// of the disk.
     pub fn empty_in_memory() -> Self {
-        let memory = Path::new("/dev/shm");
-        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        Self::in_dir(dir.unwrap())
+        Self::in_dir(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
     }
 
     /// As [`Sandbox::new`] and [`Sandbox::empty_in_memory`].
