@@ -20,6 +20,7 @@ mod healing;
 mod hooks;
 mod install;
 mod locks;
+mod managers;
 mod power_cut;
 mod support;
 mod titles;
