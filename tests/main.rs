@@ -22,6 +22,7 @@ mod hooks;
 mod in_tree;
 mod install;
 mod locks;
+mod managers;
 mod power_cut;
 mod shapes;
 mod support;

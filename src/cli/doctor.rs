@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value as Json, json};
 
 use super::output::Output;
-use super::{Context, Done, Outcome, check, open_store};
+use super::{Context, Done, Outcome, check, open_silently};
 use crate::doctor::{Finding, Level, examine, unchecked};
 use crate::error::{Doing, Result};
 use crate::store::{Report, Store};
@@ -26,7 +26,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = open_store()?;
+        let store = open_silently()?;
         let mut findings = compared(&store);
         findings.extend(examine(&store));
         // Stable: within a level the order is that of the questions.

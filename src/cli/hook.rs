@@ -6,7 +6,7 @@ use std::time::Duration;
 use git2::Oid;
 
 use super::output::Speaker;
-use super::{Context, Done, Outcome, open_store};
+use super::{Context, Done, Outcome, open_silently};
 use crate::config::Push;
 use crate::error::{Error, Result};
 use crate::install::tracking_ref;
@@ -54,7 +54,7 @@ impl Args {
     pub fn run(self, _context: &mut Context) -> Outcome {
         match self.hook {
             Hook::PostCommit { .. } => {
-                let harvested = open_store().and_then(|store| store.harvest_head());
+                let harvested = open_silently().and_then(|store| store.harvest_head());
                 let complaints = match harvested {
                     Ok(rejected) => rejected,
                     Err(error) => vec![error],
@@ -68,7 +68,7 @@ impl Args {
                 // Without a name git hands over the URL twice; it may hold a password, so it is not repeated.
                 let remote = remote.filter(|name| rest.first() != Some(name));
                 let updates = read_updates();
-                let checked = open_store().and_then(|store| check(&store, remote.as_deref(), &updates));
+                let checked = open_silently().and_then(|store| check(&store, remote.as_deref(), &updates));
                 match checked {
                     Ok(None) => Ok(Done::Well),
                     Ok(Some(blocked)) => Err(blocked.into()),

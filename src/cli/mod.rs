@@ -44,7 +44,8 @@ use serde_json::{Map, json};
 use output::{Output, Speaker};
 
 use crate::error::Error;
-use crate::store::Store;
+use crate::install;
+use crate::store::{Store, Voice};
 
 /// The memory of a git repository: record what was learned, find it again.
 #[derive(Parser)]
@@ -97,8 +98,17 @@ struct Context {
     out: Output,
 }
 
-/// Opens the memory of the repository we are in.
+/// Opens the memory of the repository we are in, and says on one line when git does not reach the hooks of init any more.
 fn open_store() -> Result<Store, Error> {
+    let store = open_silently()?;
+    if let Some(line) = install::lost(store.repo()) {
+        Speaker::new().say(&line);
+    }
+    Ok(store)
+}
+
+/// Opens the memory for those who look at the hooks themselves, and for the hooks.
+fn open_silently() -> Result<Store, Error> {
     Store::open(Box::new(Speaker::new()))
 }
 
