@@ -5,6 +5,7 @@
     clippy::unused_self,
     clippy::type_complexity,
     clippy::cloned_ref_to_slice_refs,
+    clippy::format_collect,
     reason = "tables and one-line helpers read better"
 )]
 
@@ -18,9 +19,11 @@ mod faults;
 mod first_use;
 mod healing;
 mod hooks;
+mod hostile;
 mod install;
 mod locks;
 mod power_cut;
+mod properties;
 mod support;
 mod titles;
 mod torture;

@@ -80,8 +80,7 @@ fn print(out: &mut Output, report: &Report) -> Result<()> {
     for (heading, lines, next) in findings(report).into_iter().filter(|(_, lines, _)| !lines.is_empty()) {
         out.line(&format!("{}: {heading}", lines.len())).doing(doing)?;
         for line in lines.iter().take(SHOWN) {
-            let line = format!("  {}", out.shown_line(line));
-            out.line(&line).doing(doing)?;
+            out.line(&format!("  {line}")).doing(doing)?;
         }
         if lines.len() > SHOWN {
             out.line(&format!("  … and {} more: git elf check --json", lines.len() - SHOWN)).doing(doing)?;

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 
 use git2::{ObjectType, Oid};
 
-pub use tree::{Change, Item};
+pub use tree::{Change, Content, Item};
 
 use crate::error::{Doing, Error, Result};
 use crate::lock::RepoLock;
@@ -122,16 +122,19 @@ impl<'r> Ledger<'r> {
         Ok(self.files_at(tree, kind, id)?.into_iter().next())
     }
 
-    /// Lists the paths of all files that bear an id, of whatever kind; more than one is a mistake.
+    /// Lists the files in the leaves of an id, of whatever kind: the ids that they bear, and their paths.
     ///
     /// # Errors
     /// When an object cannot be read.
-    pub fn files_of(&self, tree: Oid, id: Id) -> Result<Vec<String>> {
-        let mut paths = Vec::new();
+    pub fn neighbours(&self, tree: Oid, id: Id) -> Result<Vec<(Id, String)>> {
+        let mut found = Vec::new();
         for kind in Kind::ALL {
-            paths.extend(self.files_at(tree, kind, id)?.into_iter().map(|(path, _)| path));
+            let leaf = Record::leaf(kind, id);
+            let Some(tree) = self.leaf_at(tree, &leaf)? else { continue };
+            let names = tree.iter().filter_map(|entry| entry.name().ok().map(str::to_owned));
+            found.extend(names.filter_map(|name| Some((Id::of_file_name(&name)?, format!("{leaf}/{name}")))));
         }
-        Ok(paths)
+        Ok(found)
     }
 
     /// Tells whether a record's file, of whatever kind, is this blob.
@@ -149,19 +152,25 @@ impl<'r> Ledger<'r> {
 
     fn files_at(&self, tree: Oid, kind: Kind, id: Id) -> Result<Vec<(String, Oid)>> {
         let leaf = Record::leaf(kind, id);
-        let mut tree = self.tree_at(tree)?;
-        for name in leaf.split('/') {
-            let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
-            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(Vec::new()) };
-            tree = self.tree_at(child)?;
-        }
+        let Some(tree) = self.leaf_at(tree, &leaf)? else { return Ok(Vec::new()) };
         let bears = |name: &str| Id::of_file_name(name) == Some(id);
         let named = tree.iter().filter_map(|entry| Some((entry.name().ok()?.to_owned(), entry.id())));
         Ok(named.filter(|(name, _)| bears(name)).map(|(name, oid)| (format!("{leaf}/{name}"), oid)).collect())
     }
 
+    fn leaf_at(&self, tree: Oid, leaf: &str) -> Result<Option<git2::Tree<'_>>> {
+        let mut tree = self.tree_at(tree)?;
+        for name in leaf.split('/') {
+            let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
+            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(None) };
+            tree = self.tree_at(child)?;
+        }
+        Ok(Some(tree))
+    }
+
     /// Lists what differs between two trees, equal subtrees skipped, in the order of paths; `None` stands for the empty tree.
-    /// Only directories and files at the root whose name `wanted` accepts are looked into.
+    /// Only directories at the root whose name `wanted` accepts are looked into; strays at the root count when it accepts the
+    /// empty name.
     ///
     /// # Errors
     /// When an object cannot be read, and whatever `each` returns.
@@ -180,14 +189,16 @@ impl<'r> Ledger<'r> {
     /// # Errors
     /// [`Error::Invalid`] when the file is no record; anything else when the object cannot be read.
     pub fn record_at(&self, path: &str, item: Item) -> Result<Record> {
-        if item.mode != objects::BLOB_MODE {
-            return Err(Error::invalid("file", format!("is no plain file (mode {:o})", item.mode)));
-        }
-        let size = self.size_of(item.oid)?;
-        if size > field::FILE_MAX {
-            return Err(Error::invalid("file", format!("has {size} bytes (limit: {})", field::FILE_MAX)));
-        }
-        let record = Record::parse(&self.blob(item.oid)?)?;
+        let Some(text) = self.small_blob(item)? else {
+            let problem = match item.mode {
+                objects::BLOB_MODE => {
+                    format!("has {} bytes (limit: {})", self.size_of(item.oid)?, field::FILE_MAX)
+                }
+                mode => format!("is no plain file (mode {mode:o})"),
+            };
+            return Err(Error::invalid("file", problem));
+        };
+        let record = Record::parse(&text)?;
         let (leaf, name) = path.rsplit_once('/').unwrap_or(("", path));
         if leaf != Record::leaf(record.kind, record.id) || Id::of_file_name(name) != Some(record.id) {
             return Err(Error::invalid(
@@ -196,6 +207,17 @@ impl<'r> Ledger<'r> {
             ));
         }
         Ok(record)
+    }
+
+    /// Reads a plain file that is not larger than a record may be; `None` for anything else, which is not read.
+    ///
+    /// # Errors
+    /// When the object cannot be read.
+    pub fn small_blob(&self, item: Item) -> Result<Option<Vec<u8>>> {
+        if item.mode != objects::BLOB_MODE || self.size_of(item.oid)? > field::FILE_MAX {
+            return Ok(None);
+        }
+        self.blob(item.oid).map(Some)
     }
 
     /// Removes what a process of ours that died under the lock has left: temporary files, and the ref's lock when it is the

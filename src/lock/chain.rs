@@ -21,7 +21,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use fd_lock::RwLock;
@@ -47,8 +47,15 @@ pub(super) fn file_name(rung: usize) -> String {
 /// Opens the file of a rung, creating it where it is missing.
 pub(super) fn open(dir: &Path, rung: usize) -> Result<RwLock<File>> {
     let path = dir.join(file_name(rung));
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-    Ok(RwLock::new(file.doing(|| format!("open {}", path.display()))?))
+    let doing = || format!("open {}", path.display());
+    let mut options = OpenOptions::new();
+    // A link in its place would be written to, and a pipe waited for.
+    options.read(true).write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(&path).doing(doing)?;
+    if !file.metadata().doing(doing)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")).doing(doing);
+    }
+    Ok(RwLock::new(file))
 }
 
 /// Makes a token that nobody had before.
@@ -86,7 +93,7 @@ pub(super) fn all_stand(dir: &Path, tokens: &[String]) -> bool {
 }
 
 fn stands(dir: &Path, rung: usize, token: &str) -> bool {
-    let file = File::open(dir.join(file_name(rung)));
+    let file = sys::open_own(&dir.join(file_name(rung)));
     file.is_ok_and(|file| token_in(&text_of(&file)) == Some(token))
 }
 
@@ -159,7 +166,7 @@ fn token_in(text: &str) -> Option<&str> {
 
 /// Describes the holder of a rung from its text, which may be of an earlier one.
 pub(super) fn holder(dir: &Path, rung: usize) -> Option<(u32, String)> {
-    let text = text_of(&File::open(dir.join(file_name(rung))).ok()?);
+    let text = text_of(&sys::open_own(&dir.join(file_name(rung))).ok()?);
     let mut words = text.split_whitespace();
     let (pid, verb, since) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
     if token_in(&text).is_some() && !sys::process_is_alive(pid) && rung < LENT_MAX {

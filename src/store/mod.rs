@@ -22,11 +22,12 @@ mod harvest;
 mod heal;
 mod push;
 mod read;
+mod update;
 mod write;
 
 use std::cell::Cell;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -35,14 +36,16 @@ pub use drain::Drained;
 pub use erase::Erased;
 pub use heal::HEALED;
 pub use push::InStep;
+pub use update::Update;
 pub use write::{Receipt, State};
 
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::lock::{LockFile, Outcome, RepoLock, Waiter};
 use crate::repo::Repo;
 use crate::spool::Spool;
+use crate::sys;
 
 /// What the rooms have to say while they work; only `cli` prints.
 pub trait Voice {
@@ -76,6 +79,7 @@ impl Store {
     /// # Errors
     /// When its configuration is invalid.
     pub fn of(repo: Repo, voice: Box<dyn Voice>) -> Result<Self> {
+        refuse_links(repo.elf_dir())?;
         let config = Config::load(&repo)?;
         let spool = Spool::new(repo.elf_dir());
         Ok(Self { repo, config, spool, voice, said_behind: Cell::new(false) })
@@ -153,6 +157,19 @@ impl Store {
     fn say(&self, line: &str) {
         self.voice.say(line);
     }
+}
+
+/// Refuses directories of ours that are links: what is in them is read, written and cleaned, and would be somebody else's.
+fn refuse_links(elf_dir: &Path) -> Result<()> {
+    // Not joined with an empty name: a slash at the end would follow a link.
+    let below = ["spool", "spool/bad", "tmp"].map(|name| elf_dir.join(name));
+    for dir in [elf_dir.to_owned()].into_iter().chain(below) {
+        sys::refuse_foreign_dir(&dir).map_err(|error| Error::Refused {
+            what: format!("{} is not used: {error}", dir.display()),
+            hint: "look who put it there, and move it out of the way; git-elf makes its own".into(),
+        })?;
+    }
+    Ok(())
 }
 
 /// Waits for the lock and says who has it.

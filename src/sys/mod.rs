@@ -30,8 +30,8 @@ pub use beneath::{Beneath, Seen, Sort, identity_of};
 #[cfg(feature = "fault")]
 pub use fault::point;
 pub use file::{
-    Identity, Prepared, append, create_dir, identity, inode, links, overwrite, prepare, process_is_alive, read_small,
-    rename, unlink,
+    Identity, Prepared, append, create_dir, create_own_dir, identity, inode, links, open_own, overwrite, prepare,
+    process_is_alive, read_small, refuse_foreign_dir, rename, unlink,
 };
 pub use flush::{Flush, flush_all, sync_dir, sync_file};
 pub use signal::ignore_keyboard;
