@@ -224,7 +224,10 @@ impl Ledger<'_> {
                 return Ok(());
             }
             Ok(_) => {
-                self.torn.borrow_mut().push(oid);
+                // An object of another kind, or one that libgit2 does not understand, is somebody's and stays.
+                if !self.is_intact(oid) {
+                    self.torn.borrow_mut().push(oid);
+                }
                 return Ok(());
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -7,7 +7,7 @@ use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 
 use flate2::read::ZlibDecoder;
-use git2::{Commit, Oid, Tree};
+use git2::{Commit, ObjectType, Oid, Tree};
 
 use super::Ledger;
 use crate::error::{Doing, Error, Result};
@@ -16,6 +16,8 @@ use crate::sys;
 
 /// Longest head of a loose object, in bytes: the longest kind, a number of 64 bits, and two more.
 const HEAD_MAX: u64 = 32;
+/// Most bytes of an object that are hashed to see whether it is intact.
+const INTACT_MAX: u64 = 64 * 1024 * 1024;
 
 impl Ledger<'_> {
     /// Reads a commit.
@@ -87,6 +89,21 @@ impl Ledger<'_> {
         ZlibDecoder::new(BufReader::new(file)).take(HEAD_MAX).read_to_end(&mut head).ok()?;
         let head = std::str::from_utf8(head.split(|byte| *byte == 0).next()?).ok()?;
         head.split_once(' ')?.1.parse().ok()
+    }
+
+    /// Tells whether a loose file holds what its name says, whatever kind of object that is. One that is too large to look at
+    /// counts as intact.
+    pub(super) fn is_intact(&self, oid: Oid) -> bool {
+        let mut bytes = Vec::new();
+        let Ok(file) = sys::open_own(&self.loose_path(oid)) else { return false };
+        if ZlibDecoder::new(BufReader::new(file)).take(INTACT_MAX).read_to_end(&mut bytes).is_err() {
+            return false;
+        }
+        let Some(end) = bytes.iter().position(|byte| *byte == 0) else { return false };
+        let kind =
+            std::str::from_utf8(&bytes[..end]).ok().and_then(|head| ObjectType::from_str(head.split(' ').next()?));
+        let hashed = kind.and_then(|kind| Oid::hash_object(kind, &bytes[end + 1..]).ok());
+        hashed == Some(oid) || bytes.len() as u64 == INTACT_MAX
     }
 
     pub(super) fn loose_path(&self, oid: Oid) -> PathBuf {

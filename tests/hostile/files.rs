@@ -25,7 +25,7 @@ fn whatever_is_in_the_git_directory_nothing_outside_is_touched() {
     if !bounded() {
         return;
     }
-    let cases: [(&str, (fn(&Lab), Then)); 40] = [
+    let cases: [(&str, (fn(&Lab), Then)); 43] = [
         ("elf as a link", (|lab| outside(lab, "elf"), Says("symbolic link"))),
         ("elf as a file", (|lab| swap(lab, "elf", |path| fs::write(path, "x").unwrap()), Says("no directory"))),
         ("elf/spool as a link", (|lab| link(lab, "elf/spool"), Says("symbolic link"))),
@@ -71,7 +71,10 @@ fn whatever_is_in_the_git_directory_nothing_outside_is_touched() {
         ("a spool entry under another hash", (wrong_hash, Works("0123456789abcdef-0.md"))),
         ("a spool entry with escapes in its name", (|lab| write(lab, "elf/spool/\x1b[31m\n.md", b"x"), Works("u001b"))),
         ("a spool entry whose name is no UTF-8", (not_utf8, Works(".md"))),
-        ("healed.log as a link", (|lab| link_file(lab, "elf/healed.log"), Works(""))),
+        ("healed.log as a link", (healed, Works(""))),
+        ("the ref on a tag", (|lab| on(lab, "tag"), Works(""))),
+        ("the ref on a blob", (|lab| on(lab, "HEAD:README"), Works(""))),
+        ("an object as a pipe", (|lab| pipe(lab, &object(lab, "refs/elf/memory^{tree}")), Says("torn"))),
     ];
     each(cases, |case, (plant, then)| {
         let lab = Lab::new();
@@ -92,6 +95,25 @@ fn whatever_is_in_the_git_directory_nothing_outside_is_touched() {
         lab.elf(&["locks"]);
         lab.elf(&["stats"]);
         assert_eq!(listing(&victim), before, "{case}: something outside was changed");
+        if case == "the ref on a tag" {
+            lab.sandbox.git(["cat-file", "-t", "tag"]).ok();
+        }
+    });
+}
+
+/// The other verbs empty a foreign index; `check` looks into it first.
+#[test]
+fn check_looks_into_a_foreign_index_and_comes_back() {
+    if !bounded() {
+        return;
+    }
+    each([("a view", VIEW), ("a trigger", TRIGGERS), ("a loader", LOADER), ("nothing", "")], |case, sql| {
+        for args in [&["check", "--json"][..], &["check", "--fix"], &["doctor"]] {
+            let lab = Lab::new();
+            forged(&lab, sql);
+            lab.elf(args);
+            lab.works(case);
+        }
     });
 }
 
@@ -200,6 +222,25 @@ fn says(lab: &Lab, case: &str, text: &str) {
     }
     assert!(said.contains(text), "{case}: nobody says {text:?}:\n{said}");
     assert!(!said.contains('\x1b'), "{case}: {said:?}");
+}
+
+/// Something to heal, so that the log is written.
+fn healed(lab: &Lab) {
+    link_file(lab, "elf/healed.log");
+    write(lab, "refs/elf/memory", b"");
+}
+
+/// Puts the ref on what is no commit.
+fn on(lab: &Lab, what: &str) {
+    lab.sandbox.git(["tag", "-a", "-m", "x", "tag"]).ok();
+    let oid = lab.sandbox.git(["rev-parse", what]).ok().out;
+    write(lab, "refs/elf/memory", oid.as_bytes());
+}
+
+/// Names the loose file of an object.
+fn object(lab: &Lab, name: &str) -> String {
+    let oid = lab.sandbox.git(["rev-parse", name]).ok().out;
+    format!("objects/{}/{}", &oid[..2], oid[2..].trim())
 }
 
 fn wrong_hash(lab: &Lab) {
