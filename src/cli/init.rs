@@ -155,7 +155,7 @@ fn tell_hook(context: &mut Context, placed: &Placed) -> Result<(), std::io::Erro
 }
 
 fn tell_remote(context: &mut Context, remote: &Remote) -> Result<(), std::io::Error> {
-    let name = context.out.shown(&remote.name).into_owned();
+    let name = &remote.name;
     let line = match remote.state {
         RemoteState::Added => format!("git fetch {name} now brings its memory to {}", target(&remote.refspec)),
         RemoteState::Kept => format!("git fetch {name} brings its memory already, to {}", target(&remote.refspec)),

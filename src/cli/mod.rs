@@ -1,11 +1,10 @@
 //! The command line: one file a verb, each with its arguments and its `run`.
 
-/// Prints a line on stderr. Nobody may be there to read it, or its disk is full: `eprintln!` would panic, after the work is done.
+/// Prints a line on stderr, escaped.
 macro_rules! talk {
-    ($($arg:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($arg)*);
-    }};
+    ($($arg:tt)*) => {
+        $crate::cli::output::talk(&format!($($arg)*))
+    };
 }
 
 mod check;
@@ -202,9 +201,9 @@ fn complain(error: &anyhow::Error, wants_json: bool) {
         complain_in_json(&text, known.and_then(Error::field), hint.as_deref());
         return;
     }
-    talk!("elf: {}", output::escaped(&text));
+    talk!("elf: {text}");
     if let Some(hint) = hint {
-        talk!("hint: {}", output::escaped(&hint));
+        talk!("hint: {hint}");
     }
 }
 
@@ -213,7 +212,7 @@ fn complain_in_json(text: &str, field: Option<&str>, hint: Option<&str>) {
     object.insert("error".into(), json!(text));
     object.insert("field".into(), json!(field));
     object.insert("hint".into(), json!(hint));
-    talk!("{}", serde_json::Value::Object(object));
+    output::talk_json(&object);
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
