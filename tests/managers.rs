@@ -186,7 +186,7 @@ fn path() -> &'static Result<String, String> {
         let bins = [cache.join("node_modules/.bin"), cache.join("venv/bin")];
         let npm = |dir: &Path| {
             let mut npm = Command::new("npm");
-            npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
+            npm.args(["install", "--loglevel=error", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
                 .arg(dir)
                 .args(NPM);
             ran(npm)
