@@ -186,7 +186,7 @@ fn path() -> &'static Result<String, String> {
         let bins = [cache.join("node_modules/.bin"), cache.join("venv/bin")];
         let npm = |dir: &Path| {
             let mut npm = Command::new("npm");
-            npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
+            npm.args(["install", "--loglevel=error", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
                 .arg(dir)
                 .args(NPM);
             ran(npm)
@@ -554,6 +554,16 @@ fn a_repository_without_init_or_with_hooks_in_place_is_told_nothing() {
         script(&hook, &text);
         assert_eq!(sandbox.elf(["list"]).ok().err, "");
     }
+    sandbox.git(["config", "core.hooksPath", "/dev/null"]).ok();
+    let said =
+        "elf: core.hooksPath=/dev/null bypasses the hooks post-commit and pre-push of git-elf; next: git elf init\n";
+    assert_eq!(sandbox.elf(["list"]).ok().err, said);
+    let ran = sandbox.elf(["init"]).ok();
+    assert!(ran.err.contains("git runs no hooks") && !ran.err.contains("add this"), "{}", ran.err);
+    assert_eq!(sandbox.elf(["list"]).ok().err, "", "whoever switched hooks off is told once");
+    sandbox.git(["config", "--unset", "core.hooksPath"]).ok();
+    assert_eq!(sandbox.elf(["list"]).ok().err, "", "and they are still there");
+    sandbox.elf(["init"]).ok();
     fs::remove_file(&hook).unwrap();
     sandbox.git(["config", "core.hooksPath", &"日本/".repeat(40)]).ok();
     let ran = sandbox.elf(["list"]).ok();

@@ -72,8 +72,10 @@ fn complain(hooks: &[Placed]) {
         match &placed.state {
             State::Refused { why, edit } => {
                 talk!("elf: {name} was left alone: {why} ({})", placed.place);
-                talk!("     to have it, add this to {}, {}:", edit.file, edit.how);
-                talk!("{}", edit.text);
+                if let Some(edit) = edit {
+                    talk!("     to have it, add this to {}, {}:", edit.file, edit.how);
+                    talk!("{}", edit.text);
+                }
             }
             State::Failed(error) => talk!("elf: {name}: {error}"),
             _ => {}
@@ -103,7 +105,7 @@ pub fn hooks_json(hooks: &[Placed]) -> Json {
             State::Removed(form) => ("removed", Some(form), None, None),
             State::Absent => ("absent", None, None, None),
             State::Called { .. } => ("called", None, None, None),
-            State::Refused { why, edit } => ("refused", None, Some(why.clone()), Some(edit)),
+            State::Refused { why, edit } => ("refused", None, Some(why.clone()), edit.as_ref()),
             State::Failed(error) => ("failed", None, Some(error.to_string()), None),
         };
         json!({

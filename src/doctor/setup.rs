@@ -3,7 +3,7 @@
 use super::{Finding, Level};
 use crate::config;
 use crate::error::Error;
-use crate::install::{Form, RemoteState, SeenHook, State, Survey, survey};
+use crate::install::{Edit, Form, RemoteState, SeenHook, State, Survey, survey};
 use crate::store::Store;
 
 const INIT: &str = "git elf init";
@@ -87,16 +87,22 @@ fn one_hook(hook: &SeenHook, is_initialised: bool) -> Finding {
         State::Called { file } => Finding::ok("hooks", format!("{name} is called from a line of yours in {file}")),
         State::Refused { edit, .. } if hook.lost.is_some() => {
             let what = hook.lost.clone().unwrap_or_default();
-            let next = format!("{INIT} says what to add to {}", edit.file);
-            Finding { details: hook.strays.clone(), ..problem(what, next) }
+            Finding { details: hook.strays.clone(), ..problem(what, addition(edit.as_ref())) }
         }
         State::Refused { why, edit } => {
             let level = if is_initialised { Level::Warn } else { Level::Info };
-            let next = format!("{INIT} says what to add to {}", edit.file);
-            Finding::new(level, "hooks", format!("no hook {name}: {why} ({place})"), next)
+            Finding::new(level, "hooks", format!("no hook {name}: {why} ({place})"), addition(edit.as_ref()))
         }
         State::Failed(error) => Finding::failed("hooks", error),
         State::Removed(_) | State::Absent => Finding::ok("hooks", format!("{name}: nothing of git-elf")),
+    }
+}
+
+/// Says what to do where a hook is not ours to change.
+fn addition(edit: Option<&Edit>) -> String {
+    match edit {
+        Some(edit) => format!("{INIT} says what to add to {}", edit.file),
+        None => format!("unset core.hooksPath, then {INIT}"),
     }
 }
 

@@ -198,9 +198,15 @@ impl Directory {
             return Ok(Plan { state: State::Called { file: shown(repo, &file) }, path, content: None });
         }
         let refused = |path: PathBuf, why: &str, text: Option<&[u8]>| {
-            let edit = owner.edit(repo, hook, &path, text);
+            let edit = Some(owner.edit(repo, hook, &path, text));
             Ok(Plan { state: State::Refused { why: why.to_owned(), edit }, path, content: None })
         };
+        if self.path.exists() && !self.path.is_dir() {
+            // `/dev/null` is how hooks are switched off.
+            let state =
+                State::Refused { why: "core.hooksPath is no directory, so git runs no hooks".into(), edit: None };
+            return Ok(Plan { state, path, content: None });
+        }
         if let Some(why) = owner.refusal() {
             return refused(path, why, text.as_deref());
         }
@@ -219,7 +225,7 @@ impl Directory {
         };
         if let Some(why) = unfit(&script, &permissions) {
             let mut plan = refused(path, why, Some(&script))?;
-            if let State::Refused { edit, .. } = &mut plan.state
+            if let State::Refused { edit: Some(edit), .. } = &mut plan.state
                 && !is_executable(&permissions)
             {
                 edit.how.push_str(", and make it executable");

@@ -60,10 +60,10 @@ pub enum State {
     Called {
         file: String,
     },
-    /// Nothing was touched; somebody has to add the text by hand.
+    /// Nothing was touched; somebody has to add the text by hand, where there is a place for it.
     Refused {
         why: String,
-        edit: Edit,
+        edit: Option<Edit>,
     },
     /// The machine refused.
     Failed(Error),
