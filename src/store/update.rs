@@ -85,7 +85,8 @@ mod tests {
         let (a, b) = ("a".repeat(40), "0".repeat(40));
         let good = format!("refs/elf/memory {a} refs/elf/memory {b}\n");
         let long = format!("{} {a} refs/elf/memory {b}\n", "x".repeat(100_000));
-        let read = |text: String| Update::read(text.as_bytes(), "refs/elf/memory").unwrap().len();
+        let read =
+            |text: String| Update::read(text.as_bytes(), &|update| update.is_memory("refs/elf/memory")).unwrap().len();
         assert_eq!(read(format!("{good}{long}\u{ff}\n\n{good}")), 2);
         assert_eq!(read(good.trim_end().to_owned()), 1, "the last line may lack its end");
     }
