@@ -220,7 +220,7 @@ impl Ledger<'_> {
         let file = crate::sys::open_own(&self.loose_path(oid));
         match file.and_then(|mut file| io::copy(&mut file, &mut io::sink())) {
             // Readable, and yet no object; or no file at all.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput && !self.loose_path(oid).is_dir() => {
                 self.torn.borrow_mut().push(oid);
                 return Ok(());
             }
