@@ -50,7 +50,7 @@ impl Ledger<'_> {
 
     pub(super) fn files_at(&self, tree: Oid, kind: Kind, id: Id) -> Result<Vec<(String, Oid)>> {
         let leaf = Record::leaf(kind, id);
-        let mut tree = self.tree_at(tree)?;
+        let Some(mut tree) = self.filled_tree(tree)? else { return Ok(Vec::new()) };
         for name in leaf.split('/') {
             let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
             let Some(child) = entry.map(|entry| entry.id()) else { return Ok(Vec::new()) };
@@ -101,7 +101,7 @@ impl Ledger<'_> {
     /// When an object cannot be read.
     pub fn file_at(&self, tree: Oid, path: &str) -> Result<Option<Oid>> {
         let (dirs, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let mut tree = self.tree_at(tree)?;
+        let Some(mut tree) = self.filled_tree(tree)? else { return Ok(None) };
         for dir in dirs.split('/').filter(|dir| !dir.is_empty()) {
             let entry = tree.get_name(dir).filter(|entry| entry.kind() == Some(ObjectType::Tree));
             let Some(child) = entry.map(|entry| entry.id()) else { return Ok(None) };

@@ -301,7 +301,7 @@ impl<'r> Ledger<'r> {
             files.iter().map(|file| NewFile { path: self.prefixed(&file.path), text: file.text }).collect();
         let is_new = match base {
             None => true,
-            Some(tip) => self.in_tree && self.tree_at(tip.tree)?.is_empty(),
+            Some(tip) => self.in_tree && self.filled_tree(tip.tree)?.is_none(),
         };
         if is_new {
             let text = if self.in_tree { README_IN_TREE } else { README };

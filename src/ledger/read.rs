@@ -43,6 +43,11 @@ impl Ledger<'_> {
         self.nothing.get().expect("it was just made").find_tree(oid).doing(doing)
     }
 
+    /// Reads a tree; `None` for the one without entries, which need not be there (and which libgit2 knows in SHA-1 only).
+    pub(super) fn filled_tree(&self, oid: Oid) -> Result<Option<Tree<'_>>> {
+        if oid == self.empty_tree() { Ok(None) } else { self.tree_at(oid).map(Some) }
+    }
+
     /// Reads the bytes of a blob; libgit2 compares them with its name.
     ///
     /// # Errors

@@ -92,7 +92,7 @@ impl Walk<'_> {
 
     fn entries(&self, tree: Option<Oid>) -> Result<Vec<(String, (Item, bool))>> {
         let Some(oid) = tree else { return Ok(Vec::new()) };
-        let tree = self.ledger.tree_at(oid)?;
+        let Some(tree) = self.ledger.filled_tree(oid)? else { return Ok(Vec::new()) };
         let entry = |entry: TreeEntry<'_>| {
             let name = String::from_utf8_lossy(entry.name_bytes()).into_owned();
             let item = Item { oid: entry.id(), mode: entry.filemode() };
