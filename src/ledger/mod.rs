@@ -24,7 +24,7 @@ mod refs;
 mod split;
 mod tree;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -67,8 +67,6 @@ pub struct Ledger<'r> {
     checked: RefCell<HashSet<Oid>>,
     /// Loose files that were found torn while a tip was mended.
     torn: RefCell<Vec<Oid>>,
-    /// Holds the tree without entries, once it was asked for and is not on the disk.
-    nothing: OnceCell<git2::Repository>,
 }
 
 /// Where the ledger stands.
@@ -120,7 +118,6 @@ impl<'r> Ledger<'r> {
             flush: Flush::of(common),
             checked: RefCell::default(),
             torn: RefCell::default(),
-            nothing: OnceCell::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::io::{self, BufReader};
 use std::path::PathBuf;
 
 use flate2::read::ZlibDecoder;
-use git2::{Commit, ErrorCode, ObjectType, Odb, Oid, Repository, Tree};
+use git2::{Commit, ErrorCode, Oid, Tree};
 
 use super::Ledger;
 use crate::error::{Doing, Error, Result};
@@ -24,23 +24,7 @@ impl Ledger<'_> {
     /// Reads a tree.
     pub(super) fn tree_at(&self, oid: Oid) -> Result<Tree<'_>> {
         self.refuse_torn(oid)?;
-        match self.git.find_tree(oid) {
-            Err(error) if error.code() == ErrorCode::NotFound && oid == self.empty_tree() => self.tree_of_nothing(oid),
-            tree => self.found(oid, "tree", tree),
-        }
-    }
-
-    /// Makes the tree without entries in memory. git knows it in both object formats without an object; libgit2 (1.9.7) knows only
-    /// the one of SHA-1.
-    fn tree_of_nothing(&self, oid: Oid) -> Result<Tree<'_>> {
-        let doing = || "make an empty tree".to_owned();
-        if self.nothing.get().is_none() {
-            let odb = Odb::new_ext(self.git.object_format()).doing(doing)?;
-            odb.add_new_mempack_backend(1).doing(doing)?;
-            odb.write(ObjectType::Tree, b"").doing(doing)?;
-            let _ = self.nothing.set(Repository::from_odb(odb).doing(doing)?);
-        }
-        self.nothing.get().expect("it was just made").find_tree(oid).doing(doing)
+        self.found(oid, "tree", self.git.find_tree(oid))
     }
 
     /// Reads a tree; `None` for the one without entries, which need not be there (and which libgit2 knows in SHA-1 only).
