@@ -111,7 +111,9 @@ pub fn tracked_ref(repo: &Repo) -> Result<Option<String>> {
     if !meta.is_file() || meta.len() > LIMIT {
         return Err(Error::invalid(".elf.toml", format!("is no regular file of at most {LIMIT} bytes")));
     }
-    let text = std::fs::read_to_string(&path).doing(|| "read .elf.toml".into())?;
+    let text = std::fs::read(&path).doing(|| "read .elf.toml".into())?;
+    let text =
+        String::from_utf8(text).map_err(|error| Error::invalid(".elf.toml", format!("is not UTF-8: {error}")))?;
     let tracked: Tracked = toml::from_str(&text)
         .map_err(|error| Error::invalid(".elf.toml", format!("{} (only `ref` may be set)", error.message())))?;
     Ok(tracked.r#ref)

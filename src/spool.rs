@@ -9,7 +9,7 @@
 //! there and never deleted.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -18,9 +18,12 @@ use git2::{ObjectFormat, ObjectType, Oid};
 use crate::error::{Doing, Error, Result};
 use crate::fault;
 use crate::lock::RepoLock;
-use crate::record::{Id, Record};
+use crate::record::{Id, Record, field};
 use crate::repo::parse_oid;
 use crate::sys::{self, Flush, Prepared};
+
+/// Largest entry that is read, in bytes: a record's file.
+const FILE_MAX: u64 = field::FILE_MAX as u64;
 
 /// The spool directory.
 pub struct Spool {
@@ -202,7 +205,13 @@ impl Spool {
 
     /// Lists the names of entries that were put aside.
     pub fn bad(&self) -> Vec<String> {
-        names_in(&self.bad_dir()).unwrap_or_default()
+        let mut bad = names_in(&self.bad_dir()).unwrap_or_default();
+        // Names that are no text are none of ours and stay where they are.
+        for dir in [&self.dir, &self.bad_dir()] {
+            let all = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+            bad.extend(all.filter(|name| name.to_str().is_none()).map(|name| name.to_string_lossy().into_owned()));
+        }
+        bad
     }
 
     /// Finds waiting records whose id starts with `prefix`.
@@ -277,7 +286,12 @@ impl Spool {
         if !meta.is_file() {
             return Err(Error::invalid("spool", format!("{name} is no regular file")));
         }
-        let bytes = fs::read(&path).doing(|| format!("read spool/{name}"))?;
+        if meta.len() > FILE_MAX {
+            return Err(Error::invalid("spool", format!("{name} has {} bytes (limit: {FILE_MAX})", meta.len())));
+        }
+        let mut bytes = Vec::new();
+        let file = sys::open_own(&path).doing(|| format!("read spool/{name}"))?;
+        file.take(FILE_MAX + 1).read_to_end(&mut bytes).doing(|| format!("read spool/{name}"))?;
         let record = Record::parse(&bytes)?;
         if self.name_of(record.id, &bytes) != name {
             return Err(Error::invalid("spool", format!("{name} does not hold what its name says")));
@@ -337,7 +351,7 @@ fn names_in(dir: &Path) -> io::Result<Vec<String>> {
     };
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Ok(name) = entry?.file_name().into_string() else { continue };
         if !name.starts_with('.') && name != "bad" {
             names.push(name);
         }

@@ -136,6 +136,23 @@ fn unsafe_lives_in_sys_alone() {
     }
 }
 
+/// Whatever is printed elsewhere is not escaped, and may command the reader's terminal.
+#[test]
+fn one_file_prints() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    for path in files.into_iter().filter(|path| !path.ends_with("src/cli/output.rs")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let code =
+            text.split("#[cfg(test)]").next().unwrap().lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for way in ["print!(", "println!(", "stdout()", "io::stderr()", "dbg!("] {
+                assert!(!line.contains(way), "{} prints by itself: {line}", path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn no_test_file_is_forgotten() {
     let main = fs::read_to_string(root().join("tests/main.rs")).unwrap();

@@ -305,7 +305,8 @@ fn a_hook_that_was_edited_moved_removed_or_switched_off_is_a_problem() {
     assert!(troubles.len() == 2 && troubles.iter().all(|line| line.contains("has moved")), "{troubles:#?}");
     // A hook that is not ours, with the line that init prints.
     for name in ["post-commit", "pre-push"] {
-        sandbox.write(&format!(".githooks/{name}"), &format!("#!/usr/bin/env python3\n# git-elf hook {name}\n"));
+        let text = format!("#!/usr/bin/env python3\nimport os; os.system('git-elf hook {name}')\n");
+        sandbox.write(&format!(".githooks/{name}"), &text);
         fs::set_permissions(sandbox.repo().join(".githooks").join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
     assert!(doctor(&sandbox).has("ok", "from a line of yours"));

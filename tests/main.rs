@@ -5,6 +5,7 @@
     clippy::unused_self,
     clippy::type_complexity,
     clippy::cloned_ref_to_slice_refs,
+    clippy::format_collect,
     reason = "tables and one-line helpers read better"
 )]
 
@@ -19,10 +20,13 @@ mod faults;
 mod first_use;
 mod healing;
 mod hooks;
+mod hostile;
 mod in_tree;
 mod install;
 mod locks;
+mod managers;
 mod power_cut;
+mod properties;
 mod shapes;
 mod support;
 mod titles;

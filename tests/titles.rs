@@ -116,7 +116,7 @@ fn in_ledger(store: &Store) -> Vec<String> {
         .changes(None, Some(ledger.tip().unwrap().unwrap().tree), &|_| true, &mut |change| {
             let name = change.path.rsplit('/').next().unwrap();
             assert!(name.is_ascii() && name.len() <= 60, "a file name that some system cannot have: {name}");
-            titles.push(ledger.record_at(&change.path, change.new.unwrap())?.title);
+            titles.push(ledger.record_at(&change.path, change.new_file().unwrap())?.title);
             Ok(())
         })
         .unwrap();

@@ -85,8 +85,7 @@ fn print(out: &mut Output, report: &Report) -> Result<()> {
     for (heading, lines, next) in findings(report).into_iter().filter(|(_, lines, _)| !lines.is_empty()) {
         out.line(&format!("{}: {heading}", lines.len())).doing(doing)?;
         for line in lines.iter().take(SHOWN) {
-            let line = format!("  {}", out.shown_line(line));
-            out.line(&line).doing(doing)?;
+            out.line(&format!("  {line}")).doing(doing)?;
         }
         if lines.len() > SHOWN {
             out.line(&format!("  … and {} more: git elf check --json", lines.len() - SHOWN)).doing(doing)?;
@@ -96,8 +95,7 @@ fn print(out: &mut Output, report: &Report) -> Result<()> {
     if !report.taken_back.is_empty() {
         out.line(&format!("{}: records that were taken back with git", report.taken_back.len())).doing(doing)?;
         for path in report.taken_back.iter().take(SHOWN) {
-            let line = format!("  {}", out.shown_line(path));
-            out.line(&line).doing(doing)?;
+            out.line(&format!("  {path}")).doing(doing)?;
         }
         out.line("  nothing is wrong with that; git reflog has the commits").doing(doing)?;
     }

@@ -36,7 +36,7 @@ impl Args {
             let text = String::from_utf8_lossy(&script).replace("git__subcmd__elf__subcmd__", "git__elf__subcmd__");
             script = (text + THROUGH_GIT).into_bytes();
         }
-        context.out.raw(&script)?;
+        context.out.own(&script)?;
         Ok(Done::Well)
     }
 }

@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value as Json, json};
 
 use super::output::Output;
-use super::{Context, Done, Outcome, check, open_store};
+use super::{Context, Done, Outcome, check, open_silently};
 use crate::doctor::{Finding, Level, examine, unchecked};
 use crate::error::{Doing, Result};
 use crate::store::{Report, Store};
@@ -26,7 +26,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = open_store()?;
+        let store = open_silently()?;
         let mut findings = compared(&store);
         findings.extend(examine(&store));
         // Stable: within a level the order is that of the questions.
@@ -72,21 +72,18 @@ fn print(out: &mut Output, finding: &Finding) -> Result<()> {
         Level::Warn => AnsiColor::Yellow.on_default().bold(),
         Level::Info | Level::Ok => Style::new(),
     };
-    let level = out.styled(style, &format!("{:<7}", finding.level.name()));
-    let what = out.shown_line(&finding.what).into_owned();
-    out.line(&format!("{level}  {}: {what}", finding.topic)).doing(doing)?;
+    let (level, what) = (format!("{:<7}", finding.level.name()), format!("  {}: {}", finding.topic, finding.what));
+    out.styled(&[(style, &level), (Style::new(), &what)]).doing(doing)?;
     let indent = " ".repeat(9);
     for detail in finding.details.iter().take(SHOWN) {
-        let line = format!("{indent}{}", out.shown_line(detail));
-        out.line(&line).doing(doing)?;
+        out.line(&format!("{indent}{detail}")).doing(doing)?;
     }
     if finding.details.len() > SHOWN {
         let more = finding.details.len() - SHOWN;
         out.line(&format!("{indent}… and {more} more: git elf doctor --json")).doing(doing)?;
     }
     if !finding.next.is_empty() {
-        let line = format!("{indent}next: {}", out.shown_line(&finding.next));
-        out.line(&line).doing(doing)?;
+        out.line(&format!("{indent}next: {}", finding.next)).doing(doing)?;
     }
     Ok(())
 }

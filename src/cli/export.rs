@@ -4,7 +4,7 @@ use super::output::Output;
 use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Error, Result};
 use crate::index::{Filter, Row};
-use crate::ledger::Change;
+use crate::ledger::{Change, Content};
 
 /// Print every record, for another repository or for reading
 ///
@@ -33,16 +33,18 @@ impl Args {
         let tree = ledger.tip()?.map(|tip| tip.tree);
         let mut skipped = 0;
         ledger.changes(None, tree, &|_| true, &mut |change: Change| {
-            let Some(item) = change.new else { return Ok(()) };
-            match ledger.record_at(&change.path, item) {
-                Ok(record) => context.out.json(&record.to_json()).doing(|| "print".into()),
-                Err(error @ Error::Invalid { .. }) => {
-                    skipped += 1;
-                    talk!("elf: skipped {}: {error}", super::output::escaped(&change.path));
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            }
+            let problem = match change.new {
+                None => return Ok(()),
+                Some(Content::Stray(problem)) => problem,
+                Some(Content::File(item)) => match ledger.record_at(&change.path, item) {
+                    Ok(record) => return context.out.json(&record.to_json()).doing(|| "print".into()),
+                    Err(error @ Error::Invalid { .. }) => error.to_string(),
+                    Err(error) => return Err(error),
+                },
+            };
+            skipped += 1;
+            talk!("elf: skipped {}: {problem}", change.path);
+            Ok(())
         })?;
         for record in store.waiting()? {
             context.out.json(&record.to_json())?;
@@ -52,14 +54,17 @@ impl Args {
 }
 
 fn print_markdown(out: &mut Output, row: &Row) -> Result<()> {
-    let mut text = format!("## {}\n\n", out.shown_line(row.text("title")));
+    let doing = || "print".to_owned();
+    out.line(&format!("## {}", row.text("title"))).doing(doing)?;
+    out.line("").doing(doing)?;
     let mut facts = vec![row.text("kind").to_owned(), row.text("id").to_owned(), row.text("created").to_owned()];
     facts.extend(["domain", "author", "agent"].iter().map(|key| row.text(key).to_owned()));
     facts.extend(row.list("tags").iter().map(|tag| format!("#{tag}")));
     facts.retain(|fact| !fact.is_empty());
-    text.push_str(&format!("*{}*\n", out.shown_line(&facts.join(" · "))));
+    out.line(&format!("*{}*", facts.join(" · "))).doing(doing)?;
     if !row.text("body").is_empty() {
-        text.push_str(&format!("\n{}\n", out.shown(row.text("body"))));
+        out.line("").doing(doing)?;
+        out.text(row.text("body")).doing(doing)?;
     }
-    out.line(&text).doing(|| "print".into())
+    out.line("").doing(doing)
 }

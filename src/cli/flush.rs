@@ -37,7 +37,6 @@ impl Args {
         }
         let records = |count: usize| format!("{count} {}", if count == 1 { "record" } else { "records" });
         for (branch, count) in &flushed.elsewhere {
-            let branch = context.out.shown(branch).into_owned();
             context.out.line(&format!("committed {} of a worktree that is gone to {branch}", records(*count)))?;
         }
         match (flushed.committed, flushed.tip) {

@@ -60,7 +60,7 @@ pub struct Args {
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
         let Some(name) = self.verb else {
-            context.out.raw(TEXT.as_bytes())?;
+            context.out.own(TEXT.as_bytes())?;
             return Ok(Done::Well);
         };
         let mut command = super::command();
@@ -69,7 +69,7 @@ impl Args {
             return Err(Error::invalid("verb", format!("{name:?} is none; git elf -h lists them")).into());
         };
         let text = verb.render_help().to_string();
-        context.out.raw(text.as_bytes())?;
+        context.out.own(text.as_bytes())?;
         Ok(Done::Well)
     }
 }

@@ -1,17 +1,14 @@
 //! `git elf hook`: what the installed hooks call. A hook never waits long, and no failure of our own stops the user's git.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 use std::time::Duration;
 
-use git2::Oid;
-
 use super::output::Speaker;
-use super::{Context, Done, Outcome, open_store};
+use super::{Context, Done, Outcome, open_silently};
 use crate::config::Push;
 use crate::error::{Error, Result};
 use crate::install::tracking_ref;
-use crate::repo::parse_oid;
-use crate::store::{InStep, Store, Voice};
+use crate::store::{InStep, Store, Update, Voice};
 
 /// How long a push waits for the lock.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,20 +38,11 @@ enum Hook {
     },
 }
 
-/// One line that git writes to a pre-push hook.
-#[derive(Debug, PartialEq, Eq)]
-struct Update {
-    local_ref: String,
-    local: Oid,
-    remote_ref: String,
-    remote: Oid,
-}
-
 impl Args {
     pub fn run(self, _context: &mut Context) -> Outcome {
         match self.hook {
             Hook::PostCommit { .. } => {
-                let harvested = open_store().and_then(|store| store.harvest_head());
+                let harvested = open_silently().and_then(|store| store.harvest_head());
                 let complaints = match harvested {
                     Ok(rejected) => rejected,
                     Err(error) => vec![error],
@@ -67,8 +55,10 @@ impl Args {
             Hook::PrePush { remote, rest } => {
                 // Without a name git hands over the URL twice; it may hold a password, so it is not repeated.
                 let remote = remote.filter(|name| rest.first() != Some(name));
-                let updates = read_updates();
-                let checked = open_store().and_then(|store| check(&store, remote.as_deref(), &updates));
+                let checked = open_silently().and_then(|store| {
+                    let memories = read_updates(&store);
+                    check(&store, remote.as_deref(), &memories)
+                });
                 match checked {
                     Ok(None) => Ok(Done::Well),
                     Ok(Some(blocked)) => Err(blocked.into()),
@@ -83,14 +73,9 @@ impl Args {
 }
 
 /// Returns why the push must not go on; `Err` is a failure of our own, which is no reason.
-fn check(store: &Store, remote: Option<&str>, updates: &[Update]) -> Result<Option<Error>> {
+fn check(store: &Store, remote: Option<&str>, memories: &[Update]) -> Result<Option<Error>> {
     let ledger_ref = store.config().ledger_ref.as_str();
     let in_tree = store.ledger().is_in_tree();
-    // On the current branch, a push that brings no records is about code alone.
-    let records = |oid| store.tree_of(oid).ok().flatten();
-    let is_memory =
-        |update: &&Update| update.is_memory(ledger_ref) || in_tree && records(update.local) != records(update.remote);
-    let memories: Vec<_> = updates.iter().filter(is_memory).collect();
     // What is pushed is looked at first: it needs neither lock nor index.
     for update in memories.iter().filter(|update| !update.local.is_zero()) {
         if let Some(blocked) = check_pushed(store, update)? {
@@ -154,50 +139,23 @@ fn warn_of_unshared(store: &Store, remote: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-impl Update {
-    /// Reads `<local ref> <local oid> <remote ref> <remote oid>`, from the right: what was typed as the local ref may contain
-    /// spaces (githooks(5)).
-    fn parse(line: &str) -> Option<Self> {
-        let mut words = line.rsplitn(4, ' ');
-        let remote = parse_oid(words.next()?).ok()?;
-        let remote_ref = words.next()?.to_owned();
-        let local = parse_oid(words.next()?).ok()?;
-        Some(Self { local_ref: words.next()?.to_owned(), local, remote_ref, remote })
+fn read_updates(store: &Store) -> Vec<Update> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Vec::new();
     }
-
-    fn is_memory(&self, ledger_ref: &str) -> bool {
-        self.local_ref == ledger_ref || self.remote_ref == ledger_ref || self.remote_ref.starts_with("refs/elf/")
-    }
-}
-
-fn read_updates() -> Vec<Update> {
-    let mut bytes = Vec::new();
-    let mut stdin = std::io::stdin();
-    if !stdin.is_terminal() && stdin.read_to_end(&mut bytes).is_err() {
-        say("the refs that are pushed could not be read");
-    }
-    String::from_utf8_lossy(&bytes).lines().filter_map(Update::parse).collect()
+    let ledger_ref = store.config().ledger_ref.as_str();
+    let in_tree = store.ledger().is_in_tree();
+    // On the current branch, a push that brings no records is about code alone.
+    let records = |oid| store.tree_of(oid).ok().flatten();
+    let is_memory =
+        |update: &Update| update.is_memory(ledger_ref) || in_tree && records(update.local) != records(update.remote);
+    Update::read(stdin.lock(), &is_memory).unwrap_or_else(|error| {
+        say(&format!("the refs that are pushed could not be read: {error}"));
+        Vec::new()
+    })
 }
 
 fn say(line: &str) {
     Speaker::new().say(line);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_read_from_the_right() {
-        for digits in [40, 64] {
-            let (a, b) = ("a".repeat(digits), "0".repeat(digits));
-            let update = Update::parse(&format!("HEAD@{{2 days ago}} {a} refs/elf/memory {b}")).unwrap();
-            assert_eq!((update.local_ref.as_str(), update.remote.is_zero()), ("HEAD@{2 days ago}", true));
-            assert!(update.is_memory("refs/heads/memory"));
-            let deletion = Update::parse(&format!("(delete) {b} refs/heads/x {a}")).unwrap();
-            assert!(deletion.local.is_zero() && !deletion.is_memory("refs/elf/memory"));
-        }
-        assert_eq!(Update::parse(""), None);
-        assert_eq!(Update::parse("a b c"), None);
-    }
 }

@@ -13,6 +13,8 @@ use crate::store::Store;
 
 /// Records of one commit: enough to spread its cost, few enough to bound memory and the time the lock is held.
 const BATCH: usize = 4_000;
+/// Bytes of input after which a batch is committed, however few records it has.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// Longest line that is read: the largest record, every byte of it escaped.
 const LINE_MAX: usize = 6 * field::FILE_MAX + 4096;
 
@@ -47,6 +49,8 @@ struct Tally {
 #[derive(Default)]
 struct Batch {
     records: Vec<(usize, Record)>,
+    /// Bytes of their lines.
+    bytes: usize,
     /// Ids that come from the content: such a record is the one that is there.
     derived: HashSet<Id>,
 }
@@ -63,7 +67,7 @@ impl Args {
         store.report("importing", 0);
         let tally = tally?;
         for (line, error) in &tally.rejected {
-            talk!("elf: line {line}: {}", super::output::escaped(&error.to_string()));
+            talk!("elf: line {line}: {error}");
         }
         let rejected = tally.rejected.len();
         if self.json {
@@ -101,11 +105,14 @@ fn import(store: &Store, mut input: impl BufRead) -> Result<Tally> {
             continue;
         }
         match parse(&line, &mut batch.derived) {
-            Ok(Some(record)) => batch.records.push((number, record)),
+            Ok(Some(record)) => {
+                batch.bytes += line.len();
+                batch.records.push((number, record));
+            }
             Ok(None) => {}
             Err(error) => tally.rejected.push((number, error)),
         }
-        if batch.records.len() == BATCH {
+        if batch.records.len() == BATCH || batch.bytes >= BATCH_BYTES {
             commit(store, std::mem::take(&mut batch), &mut tally)?;
         }
     }

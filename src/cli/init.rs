@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Context, Done, Outcome, open_store};
+use super::{Context, Done, Outcome, open_silently};
 use crate::config::{IN_TREE, checked_ref};
 use crate::error::{Error, Result};
 use crate::install::{self, Placed, Remote, RemoteState, State};
@@ -31,7 +31,7 @@ impl Args {
             // Before the store is opened, so that an invalid elf.ref can be mended here.
             selected = install::select_ref(&Repo::open()?, &name)?.then_some(name);
         }
-        let store = open_store()?;
+        let store = open_silently()?;
         let ledger_ref = store.config().ledger_ref.clone();
         // Two of us at once would both find a refspec missing and add it.
         let (hooks, remotes) = store
@@ -70,10 +70,12 @@ fn complain(hooks: &[Placed]) {
     for placed in hooks {
         let name = placed.hook.name();
         match &placed.state {
-            State::Refused { why, line } => {
+            State::Refused { why, edit } => {
                 talk!("elf: {name} was left alone: {why} ({})", placed.place);
-                talk!("     to have it, add this line there:");
-                talk!("{line}");
+                if let Some(edit) = edit {
+                    talk!("     to have it, add this to {}, {}:", edit.file, edit.how);
+                    talk!("{}", edit.text);
+                }
             }
             State::Failed(error) => talk!("elf: {name}: {error}"),
             _ => {}
@@ -96,13 +98,14 @@ fn all_failed(hooks: Vec<Placed>) -> Option<Error> {
 /// Describes hooks for JSON.
 pub fn hooks_json(hooks: &[Placed]) -> Json {
     let one = |placed: &Placed| {
-        let (state, form, why, line) = match &placed.state {
+        let (state, form, why, edit) = match &placed.state {
             State::Installed(form) => ("installed", Some(form), None, None),
             State::Updated(form) => ("updated", Some(form), None, None),
             State::Kept(form) => ("kept", Some(form), None, None),
             State::Removed(form) => ("removed", Some(form), None, None),
             State::Absent => ("absent", None, None, None),
-            State::Refused { why, line } => ("refused", None, Some(why.clone()), Some(line)),
+            State::Called { .. } => ("called", None, None, None),
+            State::Refused { why, edit } => ("refused", None, Some(why.clone()), edit.as_ref()),
             State::Failed(error) => ("failed", None, Some(error.to_string()), None),
         };
         json!({
@@ -111,7 +114,8 @@ pub fn hooks_json(hooks: &[Placed]) -> Json {
             "form": form.map(|form| form.name()),
             "place": placed.place,
             "why": why,
-            "line": line,
+            "file": edit.map(|edit| &edit.file),
+            "line": edit.map(|edit| &edit.text),
         })
     };
     hooks.iter().map(one).collect()
@@ -144,13 +148,16 @@ fn tell_hook(context: &mut Context, placed: &Placed) -> Result<(), std::io::Erro
         State::Installed(_) => "installed",
         State::Updated(_) => "updated",
         State::Kept(_) => "kept as it is",
+        State::Called { file } => {
+            return context.out.line(&format!("{} is called from a line of yours in {file}", placed.hook.name()));
+        }
         _ => return Ok(()),
     };
     context.out.line(&format!("{} hook {what}: {}", placed.hook.name(), placed.place))
 }
 
 fn tell_remote(context: &mut Context, remote: &Remote) -> Result<(), std::io::Error> {
-    let name = context.out.shown(&remote.name).into_owned();
+    let name = &remote.name;
     let line = match remote.state {
         RemoteState::Added => format!("git fetch {name} now brings its memory to {}", target(&remote.refspec)),
         RemoteState::Kept => format!("git fetch {name} brings its memory already, to {}", target(&remote.refspec)),

@@ -1,5 +1,7 @@
 //! `git elf list`: records, newest first.
 
+use anstyle::{AnsiColor, Style};
+
 use super::filter::FilterArgs;
 use super::output::Output;
 use super::{Context, Done, Outcome, open_store};
@@ -46,7 +48,6 @@ pub fn print_row(out: &mut Output, row: &Row, json: bool) -> Result<()> {
         "" => String::new(),
         domain => format!("{domain}: "),
     };
-    let id = out.styled(anstyle::AnsiColor::Yellow.on_default(), row.text("id"));
-    let line = format!("{id} {golden}{:<11} {domain}{}{state}", row.text("kind"), out.shown_line(row.text("title")));
-    out.line(&line).doing(doing)
+    let rest = format!(" {golden}{:<11} {domain}{}{state}", row.text("kind"), row.text("title"));
+    out.styled(&[(AnsiColor::Yellow.on_default(), row.text("id")), (Style::new(), &rest)]).doing(doing)
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 
-use super::{Context, Done, Outcome, open_store, output};
+use super::{Context, Done, Outcome, open_store};
 use crate::config;
 
 /// Run a command under the repository lock
@@ -37,7 +37,7 @@ impl Args {
             Ok(status) => code(status),
             Err(error) => {
                 let text = format!("cannot run {}: {error}", program.display());
-                eprintln!("elf: {}", output::escaped(&text));
+                talk!("elf: {text}");
                 if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
             }
         }))

@@ -86,8 +86,7 @@ fn print<'a>(out: &mut Output, locks: impl Iterator<Item = (&'a Found, &'a Optio
         };
         let holder = found.holder.map_or("-".into(), |pid| pid.to_string());
         let path = found.path.to_string_lossy();
-        let (age, path) = (age(found), out.shown_line(&path).into_owned());
-        let reason = out.shown_line(&found.reason).into_owned();
+        let (age, reason) = (age(found), &found.reason);
         let line = format!("{verdict:<7}  {age:<6}  {size:>6}  {holder:<7}  {path}  ({reason})", size = found.size);
         out.line(&line).doing(|| "print".into())?;
     }

@@ -50,8 +50,7 @@ impl Args {
             if self.json {
                 context.out.json(&entry.json)?;
             } else {
-                let line = context.out.shown_line(&entry.line).into_owned();
-                context.out.line(&line)?;
+                context.out.line(&entry.line)?;
             }
         }
         Ok(Done::Well)

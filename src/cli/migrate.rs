@@ -27,7 +27,7 @@ impl Args {
         let store = open_store()?;
         let done = store.migrate(&self.name, || install::select_ref(store.repo(), &self.name).map(drop))?;
         for path in done.left.iter().take(LISTED_MAX) {
-            talk!("elf: {} is no record and stays where it is", super::output::escaped(path));
+            talk!("elf: {path} is no record and stays where it is");
         }
         if done.left.len() > LISTED_MAX {
             talk!("elf: … and {} more files", done.left.len() - LISTED_MAX);

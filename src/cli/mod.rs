@@ -1,11 +1,10 @@
 //! The command line: one file a verb, each with its arguments and its `run`.
 
-/// Prints a line on stderr. Nobody may be there to read it, or its disk is full: `eprintln!` would panic, after the work is done.
+/// Prints a line on stderr, escaped.
 macro_rules! talk {
-    ($($arg:tt)*) => {{
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($arg)*);
-    }};
+    ($($arg:tt)*) => {
+        $crate::cli::output::talk(&format!($($arg)*))
+    };
 }
 
 mod check;
@@ -44,7 +43,8 @@ use serde_json::{Map, json};
 use output::{Output, Speaker};
 
 use crate::error::Error;
-use crate::store::Store;
+use crate::install;
+use crate::store::{Store, Voice};
 
 /// The memory of a git repository: record what was learned, find it again.
 #[derive(Parser)]
@@ -97,8 +97,17 @@ struct Context {
     out: Output,
 }
 
-/// Opens the memory of the repository we are in.
+/// Opens the memory of the repository we are in, and says on one line when git does not reach the hooks of init any more.
 fn open_store() -> Result<Store, Error> {
+    let store = open_silently()?;
+    if let Some(line) = install::lost(store.repo()) {
+        Speaker::new().say(&line);
+    }
+    Ok(store)
+}
+
+/// Opens the memory for those who look at the hooks themselves, and for the hooks.
+fn open_silently() -> Result<Store, Error> {
     Store::open(Box::new(Speaker::new()))
 }
 
@@ -192,9 +201,9 @@ fn complain(error: &anyhow::Error, wants_json: bool) {
         complain_in_json(&text, known.and_then(Error::field), hint.as_deref());
         return;
     }
-    talk!("elf: {}", output::escaped(&text));
+    talk!("elf: {text}");
     if let Some(hint) = hint {
-        talk!("hint: {}", output::escaped(&hint));
+        talk!("hint: {hint}");
     }
 }
 
@@ -203,7 +212,7 @@ fn complain_in_json(text: &str, field: Option<&str>, hint: Option<&str>) {
     object.insert("error".into(), json!(text));
     object.insert("field".into(), json!(field));
     object.insert("hint".into(), json!(hint));
-    talk!("{}", serde_json::Value::Object(object));
+    output::talk_json(&object);
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

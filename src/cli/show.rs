@@ -1,5 +1,6 @@
 //! `git elf show`: whole records.
 
+use anstyle::{AnsiColor, Style};
 use serde_json::Value as Json;
 
 use super::output::Output;
@@ -89,10 +90,8 @@ fn print(out: &mut Output, row: &Row) -> Result<()> {
     if !matches!(row.text("state"), "active" | "") {
         head.push_str(&format!(" {}", row.text("state")));
     }
-    let head = out.styled(anstyle::AnsiColor::Yellow.on_default(), &head);
-    out.line(&head).doing(doing)?;
-    let title = out.styled(anstyle::Style::new().bold(), &out.shown_line(row.text("title")));
-    out.line(&title).doing(doing)?;
+    out.styled(&[(AnsiColor::Yellow.on_default(), &head)]).doing(doing)?;
+    out.styled(&[(Style::new().bold(), row.text("title"))]).doing(doing)?;
     for (key, value) in &row.0 {
         if matches!(key.as_str(), "id" | "kind" | "title" | "body" | "golden" | "state" | "score") {
             continue;
@@ -105,12 +104,11 @@ fn print(out: &mut Output, row: &Row) -> Result<()> {
             Json::Array(_) => row.list(key).join(", "),
             other => other.to_string(),
         };
-        let line = format!("{key}: {}", out.shown_line(&text));
-        out.line(&line).doing(doing)?;
+        out.line(&format!("{key}: {text}")).doing(doing)?;
     }
     if !row.text("body").is_empty() {
-        let body = format!("\n{}", out.shown(row.text("body")));
-        out.line(&body).doing(doing)?;
+        out.line("").doing(doing)?;
+        out.text(row.text("body")).doing(doing)?;
     }
     Ok(())
 }
@@ -128,19 +126,18 @@ fn explain(out: &mut Output, row: &Row, written: &Record) -> Result<()> {
             failed = count("violated"),
         ),
     };
-    out.line(&format!("\n{line}")).doing(|| "print".into())
+    out.line("").and_then(|()| out.line(&line)).doing(|| "print".into())
 }
 
 fn print_history(out: &mut Output, written: &Record, events: &[Record]) -> Result<()> {
     let doing = || "print".to_owned();
     let live: Vec<Id> = live_events(events).iter().map(|event| event.id).collect();
-    out.line("\nhistory").doing(doing)?;
-    let line = format!("{} {} recorded: {}", written.created, written.id, out.shown_line(&written.title));
+    out.line("").and_then(|()| out.line("history")).doing(doing)?;
+    let line = format!("{} {} recorded: {}", written.created, written.id, written.title);
     out.line(&line).doing(doing)?;
     for event in events {
         let undone = if live.contains(&event.id) { "" } else { " (undone)" };
-        let what = describe(event);
-        let line = format!("{} {} {}{undone}", event.created, event.id, out.shown_line(&what));
+        let line = format!("{} {} {}{undone}", event.created, event.id, describe(event));
         out.line(&line).doing(doing)?;
     }
     Ok(())

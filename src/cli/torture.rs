@@ -125,8 +125,7 @@ fn print(out: &mut Output, report: &Report) -> std::io::Result<()> {
         ("git fsck", &report.fsck_findings),
     ] {
         for line in lines.iter().take(SHOWN) {
-            let line = format!("  {heading}: {}", out.shown_line(line));
-            out.line(&line)?;
+            out.line(&format!("  {heading}: {line}"))?;
         }
     }
     let faults = report.faults();

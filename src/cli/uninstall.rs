@@ -5,7 +5,7 @@ use std::io;
 use serde_json::{Map, json};
 
 use super::init::{count, hooks_json};
-use super::{Context, Done, Outcome, open_store};
+use super::{Context, Done, Outcome, open_silently};
 use crate::install::{self, State};
 use crate::store::{Erased, Store};
 
@@ -23,7 +23,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let store = open_store()?;
+        let store = open_silently()?;
         let repo = store.repo();
         let ledger_ref = store.config().ledger_ref.clone();
         // First, since a wrong number must leave everything as it is.
@@ -43,8 +43,13 @@ impl Args {
             context.out.json(&object)?;
         } else {
             for placed in &hooks {
-                if matches!(placed.state, State::Removed(_)) {
-                    context.out.line(&format!("{} hook removed: {}", placed.hook.name(), placed.place))?;
+                let name = placed.hook.name();
+                match &placed.state {
+                    State::Removed(_) => context.out.line(&format!("{name} hook removed: {}", placed.place))?,
+                    State::Called { file } => context.out.line(&format!(
+                        "What you added to {file} still calls git-elf for {name}; take it out by hand"
+                    ))?,
+                    _ => {}
                 }
             }
             for remote in &remotes {

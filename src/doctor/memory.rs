@@ -1,6 +1,5 @@
 //! The stores as they are after a check: what waits, how the index is set, who waited for the lock, what was healed.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::{Contention, Index};
 use crate::record::Time;
 use crate::store::{HEALED, Store};
-use crate::sys::FileSystem;
+use crate::sys::{self, FileSystem};
 
 /// How far back waits are looked at.
 const LATELY: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -136,7 +135,7 @@ fn healed_line(line: &str) -> Option<(Time, &str)> {
 }
 
 fn tail(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()))?;
+    let mut file = sys::open_own(path).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(HEALED_BYTES))).ok()?;
     let mut bytes = Vec::new();

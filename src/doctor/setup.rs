@@ -3,7 +3,7 @@
 use super::{Finding, Level};
 use crate::config;
 use crate::error::Error;
-use crate::install::{Form, RemoteState, SeenHook, State, Survey, survey};
+use crate::install::{Edit, Form, RemoteState, SeenHook, State, Survey, survey};
 use crate::store::Store;
 
 const INIT: &str = "git elf init";
@@ -54,8 +54,7 @@ fn git(survey: &Survey) -> Finding {
 }
 
 fn hooks(survey: &Survey) -> Vec<Finding> {
-    let is_untouched =
-        |hook: &SeenHook| matches!(hook.placed.state, State::Installed(_) | State::Refused { .. }) && !hook.is_called;
+    let is_untouched = |hook: &SeenHook| matches!(hook.placed.state, State::Installed(_) | State::Refused { .. });
     if !survey.is_initialised && survey.hooks.iter().all(is_untouched) {
         let what = "the hooks are not installed: lessons in commit messages are not kept, and pushes are not checked";
         return vec![Finding::new(Level::Info, "hooks", what, format!("{INIT}, if you want them"))];
@@ -68,7 +67,6 @@ fn one_hook(hook: &SeenHook, is_initialised: bool) -> Finding {
     let problem = |what: String, next: String| Finding::new(Level::Problem, "hooks", what, next);
     match &hook.placed.state {
         State::Kept(form) => Finding::ok("hooks", format!("{name} is in place ({})", form.name())),
-        State::Installed(_) if hook.is_called => Finding::ok("hooks", format!("{name} is called from a line of yours")),
         State::Installed(_) => {
             let found = problem(format!("the hook {name} is missing: {place}"), INIT.into());
             if hook.strays.is_empty() {
@@ -86,15 +84,25 @@ fn one_hook(hook: &SeenHook, is_initialised: bool) -> Finding {
         State::Refused { why, .. } if hook.is_marked => {
             problem(format!("the hook {name} does not work: {why} ({place})"), format!("mend that, then {INIT}"))
         }
-        State::Refused { .. } if hook.is_called => {
-            Finding::ok("hooks", format!("{name} is called from a line of yours"))
+        State::Called { file } => Finding::ok("hooks", format!("{name} is called from a line of yours in {file}")),
+        State::Refused { edit, .. } if hook.lost.is_some() => {
+            let what = hook.lost.clone().unwrap_or_default();
+            Finding { details: hook.strays.clone(), ..problem(what, addition(edit.as_ref())) }
         }
-        State::Refused { why, line } => {
+        State::Refused { why, edit } => {
             let level = if is_initialised { Level::Warn } else { Level::Info };
-            Finding::new(level, "hooks", format!("no hook {name}: {why} ({place})"), format!("add there: {line}"))
+            Finding::new(level, "hooks", format!("no hook {name}: {why} ({place})"), addition(edit.as_ref()))
         }
         State::Failed(error) => Finding::failed("hooks", error),
         State::Removed(_) | State::Absent => Finding::ok("hooks", format!("{name}: nothing of git-elf")),
+    }
+}
+
+/// Says what to do where a hook is not ours to change.
+fn addition(edit: Option<&Edit>) -> String {
+    match edit {
+        Some(edit) => format!("{INIT} says what to add to {}", edit.file),
+        None => format!("unset core.hooksPath, then {INIT}"),
     }
 }
 

@@ -122,11 +122,22 @@ pub(super) const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
 /// Opens an index for reading; `None` when there is none that this version can read, or somebody else has changed it.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Option<Connection>> {
-    if seal::read(path) == Seal::Broken { Ok(None) } else { open_unsealed(path) }
+    match seal::read(path) {
+        Seal::Broken => Ok(None),
+        _ if seal::is_kept(path) => open_query_only(path),
+        _ => open_unsealed(path),
+    }
 }
 
-/// As [`open_reader`], whoever has changed it.
+/// As [`open_reader`], whoever has changed it; `None` also when its tables are not exactly ours.
 pub(super) fn open_unsealed(path: &Path) -> rusqlite::Result<Option<Connection>> {
+    match open_query_only(path)? {
+        Some(conn) if has_our_schema(&conn)? => Ok(Some(conn)),
+        _ => Ok(None),
+    }
+}
+
+fn open_query_only(path: &Path) -> rusqlite::Result<Option<Connection>> {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_file() && meta.len() > 0 => {}
         _ => return Ok(None),
@@ -141,13 +152,27 @@ fn is_current(conn: &Connection) -> rusqlite::Result<bool> {
     Ok(number("application_id")? == APPLICATION_ID && usize::try_from(number("user_version")?) == Ok(MIGRATIONS.len()))
 }
 
+/// Tells whether a database that somebody else may have made has our tables and nothing beside them: a view in the place of a
+/// table would answer with whatever it computes, for as long as it likes, and triggers would run when we write.
+fn has_our_schema(conn: &Connection) -> rusqlite::Result<bool> {
+    let schema = |conn: &Connection| {
+        let mut statement = conn.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name, type")?;
+        let rows = statement.query_map([], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get(3)?))
+        })?;
+        rows.collect::<rusqlite::Result<Vec<(String, String, String, Option<String>)>>>()
+    };
+    Ok(schema(conn)? == schema(&open_memory()?)?)
+}
+
 /// Opens an index for writing, whatever state it is in; the caller holds the repository lock.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let doing = || format!("open {}", path.display());
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_file() => {
             let opened = match seal::read(path) {
-                Seal::Whole => open_or_migrate(path),
+                Seal::Whole if seal::is_kept(path) => open_or_migrate(path),
+                Seal::Whole => open_as_it_is(path),
                 Seal::UnderWay => finish_checkpoint(path),
                 Seal::Broken => Err(rusqlite::Error::InvalidQuery),
             };
@@ -188,7 +213,9 @@ fn finish_checkpoint(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Opens an index that somebody else may have changed, to see what they changed.
 pub(super) fn open_as_it_is(path: &Path) -> rusqlite::Result<Connection> {
-    open_or_migrate(path)
+    let conn = open_or_migrate(path)?;
+    conn.execute_batch("PRAGMA cell_size_check = ON")?;
+    if has_our_schema(&conn)? { Ok(conn) } else { Err(rusqlite::Error::InvalidQuery) }
 }
 
 /// Builds an index in memory, to compare another one with.

@@ -29,6 +29,11 @@ pub(super) enum Seal {
     Broken,
 }
 
+/// Tells whether there is a note at all: on network file systems there is none, and every database counts as whole.
+pub(super) fn is_kept(database: &Path) -> bool {
+    !FileSystem::of(database.parent().unwrap_or(database)).is_network
+}
+
 /// Compares a database with its note. Three system calls more than opening it.
 pub(super) fn read(database: &Path) -> Seal {
     if FileSystem::of(database.parent().unwrap_or(database)).is_network {

@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Form, Hook, Placed, State, block};
+use super::owner::{Owner, shown};
+use super::{Form, Hook, Placed, State, block, standing};
 use crate::error::{Doing, Error, Result};
 use crate::repo::Repo;
 use crate::sys;
@@ -41,86 +42,132 @@ enum Present {
     Foreign(&'static str),
 }
 
+/// A text to write, and the permissions of the file that it replaces.
+type Content = Option<(Vec<u8>, Option<fs::Permissions>)>;
+
 /// What has to be done to have a hook in place.
 struct Plan {
+    /// Where our hook is afterwards, or what is in its way.
+    path: PathBuf,
     /// What the hook's state is afterwards.
     state: State,
-    /// The new content; the permissions are those of the file that it replaces.
-    content: Option<(Vec<u8>, Option<fs::Permissions>)>,
+    /// `None` when nothing has to be written.
+    content: Content,
 }
 
 pub(super) fn install(repo: &Repo, hook: Hook, program: Option<&str>) -> Placed {
     let directory = Directory::of(repo);
-    let path = directory.path.join(hook.name());
-    let state = directory.plan(&path, hook, program).and_then(|plan| {
-        plan.content.map_or(Ok(()), |(text, permissions)| write(&path, &text, permissions))?;
-        Ok(plan.state)
-    });
-    Placed { hook, place: path.display().to_string(), state: state.unwrap_or_else(State::Failed) }
+    placed(&directory, hook, directory.plan(repo, hook, program), |path, plan| {
+        plan.map_or(Ok(()), |(text, permissions)| write(path, &text, permissions))
+    })
 }
 
 /// Says what [`install`] would leave, and changes nothing.
 pub(super) fn inspect(repo: &Repo, hook: Hook, program: Option<&str>) -> Placed {
     let directory = Directory::of(repo);
-    let path = directory.path.join(hook.name());
-    let state = directory.plan(&path, hook, program).map(|plan| plan.state);
-    Placed { hook, place: path.display().to_string(), state: state.unwrap_or_else(State::Failed) }
+    placed(&directory, hook, directory.plan(repo, hook, program), |_, _| Ok(()))
+}
+
+fn placed(
+    directory: &Directory,
+    hook: Hook,
+    plan: Result<Plan>,
+    carry_out: impl FnOnce(&Path, Content) -> Result<()>,
+) -> Placed {
+    let (path, state) = match plan {
+        Ok(Plan { path, state, content }) => {
+            let done = carry_out(&path, content);
+            (path, done.map_or_else(State::Failed, |()| state))
+        }
+        Err(error) => (directory.path.join(hook.name()), State::Failed(error)),
+    };
+    Placed { hook, place: path.display().to_string(), state }
+}
+
+/// Finds the directory that git runs hooks from: `core.hooksPath`, relative to where git runs hooks, else `hooks` in the common
+/// dir.
+pub(super) fn directory(repo: &Repo) -> PathBuf {
+    match configured(repo) {
+        Some(path) => repo.workdir().unwrap_or(repo.git().path()).join(path),
+        None => repo.common_dir().join("hooks"),
+    }
+}
+
+/// Returns `core.hooksPath`.
+pub(super) fn configured(repo: &Repo) -> Option<PathBuf> {
+    let path = repo.git().config().and_then(|config| config.get_path("core.hooksPath")).ok();
+    path.filter(|path| !path.as_os_str().is_empty())
 }
 
 /// Lists files with a marker of ours in the hooks directory, be it the one that git uses or not, under the hook's name or one
 /// that another program gave it (lefthook adds `.old`).
 pub(super) fn traces(repo: &Repo, hook: Hook) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for directory in [Directory::of(repo), Directory::private(repo)] {
-        for entry in fs::read_dir(&directory.path).into_iter().flatten().flatten() {
-            let is_named = entry.file_name().to_string_lossy().starts_with(hook.name());
-            let is_marked =
-                || matches!(present(&entry.path()), Ok(Present::Script(text, _)) if block::is_marked(&text));
-            if is_named && is_marked() {
-                found.push(entry.path());
-            }
-        }
-    }
+    let directories = [Directory::of(repo), Directory::private(repo)];
+    let mut found: Vec<_> = directories.iter().flat_map(|directory| traces_in(&directory.path, hook)).collect();
     found.sort();
     found.dedup();
     found
 }
 
-/// Tells whether somebody starts us from a hook that is not ours to change, as the line that we print does.
-pub(super) fn is_called(repo: &Repo, hook: Hook) -> bool {
-    let directory = Directory::of(repo).path;
-    let call = format!("git-elf hook {}", hook.name());
-    let mut places = vec![directory.join(hook.name())];
-    if is_husky(&directory) {
-        places.extend(directory.parent().map(|dir| dir.join(hook.name())));
-    }
-    let text =
-        |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() <= SIZE_MAX).then(|| fs::read(path).ok());
-    places.iter().filter_map(|path| text(path).flatten()).any(|text| String::from_utf8_lossy(&text).contains(&call))
+/// Lists files with a marker of ours in a directory.
+pub(super) fn traces_in(directory: &Path, hook: Hook) -> Vec<PathBuf> {
+    let is_trace = |entry: &fs::DirEntry| {
+        entry.file_name().to_string_lossy().starts_with(hook.name())
+            && matches!(present(&entry.path()), Ok(Present::Script(text, _)) if block::is_marked(&text))
+    };
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter(is_trace).map(|entry| entry.path()).collect()
 }
 
-/// Takes a hook out of the hooks directory, and out of the one that git uses when `core.hooksPath` is not set: it may have
-/// been set since.
+/// Takes a hook out wherever another program put it: of the hooks directory, of the one that git uses when `core.hooksPath` is
+/// not set, since it may have been set since, and of those that [`install`] chose earlier.
 pub(super) fn uninstall(repo: &Repo, hook: Hook) -> Vec<Placed> {
     let mut directories = vec![Directory::of(repo), Directory::private(repo)];
-    directories.dedup_by(|a, b| resolved(&a.path) == resolved(&b.path));
-    let one = |directory: Directory| {
-        let path = directory.path.join(hook.name());
-        let state = directory.uninstall(&path).unwrap_or_else(State::Failed);
-        Placed { hook, place: path.display().to_string(), state }
+    directories.extend(standing::places(repo).into_iter().map(|path| Directory::at(repo, path)));
+    let mut seen: Vec<PathBuf> = Vec::new();
+    directories.retain(|directory| {
+        let real = resolved(&directory.path);
+        let is_new = !seen.contains(&real);
+        seen.push(real);
+        is_new
+    });
+    let place = |path: &Path| path.display().to_string();
+    let mut found = Vec::new();
+    for directory in directories.iter().filter(|directory| directory.site != Site::Outside) {
+        for path in traces_in(&directory.path, hook) {
+            let state = take_out(&path).unwrap_or_else(State::Failed);
+            found.push(Placed { hook, place: place(&path), state });
+        }
+    }
+    if let Some(file) = standing::caller(repo, &directories[0].path, hook) {
+        let state = State::Called { file: shown(repo, &file) };
+        found.push(Placed { hook, place: place(&file), state });
+    }
+    if found.is_empty() {
+        found.push(Placed { hook, place: place(&directories[0].path.join(hook.name())), state: State::Absent });
+    }
+    found
+}
+
+fn take_out(path: &Path) -> Result<State> {
+    let Present::Script(hook, permissions) = present(path)? else { return Ok(State::Absent) };
+    if block::is_whole(&hook) {
+        sys::unlink(path).doing(|| format!("remove {}", path.display()))?;
+        return Ok(State::Removed(Form::File));
+    }
+    let Some(without) = block::remove(&hook) else {
+        return Err(Error::Refused {
+            what: format!("a marker of git-elf in {} has lost its other half", path.display()),
+            hint: "take the lines of git-elf out by hand".into(),
+        });
     };
-    directories.into_iter().map(one).collect()
+    write(path, &without, Some(permissions))?;
+    Ok(State::Removed(Form::Block))
 }
 
 impl Directory {
-    /// Finds the directory as git does: `core.hooksPath`, relative to where git runs hooks, else `hooks` in the common dir.
     fn of(repo: &Repo) -> Self {
-        let configured = repo.git().config().and_then(|config| config.get_path("core.hooksPath")).ok();
-        let path = match configured.filter(|path| !path.as_os_str().is_empty()) {
-            Some(path) => repo.workdir().unwrap_or(repo.git().path()).join(path),
-            None => return Self::private(repo),
-        };
-        Self::at(repo, path)
+        Self::at(repo, directory(repo))
     }
 
     fn private(repo: &Repo) -> Self {
@@ -140,74 +187,65 @@ impl Directory {
         Self { path, site }
     }
 
-    fn plan(&self, path: &Path, hook: Hook, program: Option<&str>) -> Result<Plan> {
-        let refused = |why: &str| {
-            let state = State::Refused { why: why.to_owned(), line: hook.line().to_owned() };
-            Ok(Plan { state, content: None })
-        };
-        if self.site == Site::Outside {
-            return refused("core.hooksPath is outside of this repository, and other repositories may use it");
-        }
-        if is_husky(&self.path) {
-            return refused("husky makes this directory anew; add the line to the hook in .husky");
-        }
+    fn plan(&self, repo: &Repo, hook: Hook, program: Option<&str>) -> Result<Plan> {
+        let mut path = self.path.join(hook.name());
         let block = block::text(hook, program.filter(|_| self.site == Site::Private));
-        let (hook, permissions) = match present(path)? {
+        let text = script(&path).map(|(text, _)| text);
+        let owner = Owner::of(&path, text.as_deref().unwrap_or_default());
+        if !text.as_deref().is_some_and(block::is_marked)
+            && let Some(file) = standing::caller(repo, &self.path, hook)
+        {
+            return Ok(Plan { state: State::Called { file: shown(repo, &file) }, path, content: None });
+        }
+        let refused = |path: PathBuf, why: &str, text: Option<&[u8]>| {
+            let edit = Some(owner.edit(repo, hook, &path, text));
+            Ok(Plan { state: State::Refused { why: why.to_owned(), edit }, path, content: None })
+        };
+        if self.path.exists() && !self.path.is_dir() {
+            // `/dev/null` is how hooks are switched off.
+            let state =
+                State::Refused { why: "core.hooksPath is no directory, so git runs no hooks".into(), edit: None };
+            return Ok(Plan { state, path, content: None });
+        }
+        if let Some(why) = owner.refusal() {
+            return refused(path, why, text.as_deref());
+        }
+        if self.site == Site::Outside {
+            let why = "core.hooksPath is outside of this repository, and other repositories may use it";
+            return refused(path, why, text.as_deref());
+        }
+        path = owner.guest(&path).unwrap_or(path);
+        let (script, permissions) = match present(&path)? {
             Present::Nothing => {
                 let content = Some((block::whole(&block), None));
-                return Ok(Plan { state: State::Installed(Form::File), content });
+                return Ok(Plan { path, state: State::Installed(Form::File), content });
             }
-            Present::Foreign(why) => return refused(why),
-            Present::Script(hook, permissions) => (hook, permissions),
+            Present::Foreign(why) => return refused(path, why, text.as_deref()),
+            Present::Script(script, permissions) => (script, permissions),
         };
-        if let Some(why) = unfit(&hook, &permissions) {
-            return refused(why);
+        if let Some(why) = unfit(&script, &permissions) {
+            let mut plan = refused(path, why, Some(&script))?;
+            if let State::Refused { edit: Some(edit), .. } = &mut plan.state
+                && !is_executable(&permissions)
+            {
+                edit.how.push_str(", and make it executable");
+            }
+            return Ok(plan);
         }
-        let form = if block::is_whole(&hook) { Form::File } else { Form::Block };
-        let was_there = block::is_marked(&hook);
-        let with = block::insert(&hook, &block);
-        if with == hook {
-            return Ok(Plan { state: State::Kept(form), content: None });
+        let form = if block::is_whole(&script) { Form::File } else { Form::Block };
+        let was_there = block::is_marked(&script);
+        let with = block::insert(&script, &block);
+        if with == script {
+            return Ok(Plan { path, state: State::Kept(form), content: None });
         }
         let state = if was_there { State::Updated(form) } else { State::Installed(form) };
-        Ok(Plan { state, content: Some((with, Some(permissions))) })
-    }
-
-    fn uninstall(&self, path: &Path) -> Result<State> {
-        if self.site == Site::Outside {
-            return Ok(State::Absent);
-        }
-        let Present::Script(hook, permissions) = present(path)? else { return Ok(State::Absent) };
-        if block::is_whole(&hook) {
-            sys::unlink(path).doing(|| format!("remove {}", path.display()))?;
-            return Ok(State::Removed(Form::File));
-        }
-        match block::remove(&hook) {
-            Some(without) => {
-                write(path, &without, Some(permissions))?;
-                Ok(State::Removed(Form::Block))
-            }
-            None if block::is_marked(&hook) => Err(Error::Refused {
-                what: format!("a marker of git-elf in {} has lost its other half", path.display()),
-                hint: "take the lines of git-elf out by hand".into(),
-            }),
-            None => Ok(State::Absent),
-        }
+        Ok(Plan { path, state, content: Some((with, Some(permissions))) })
     }
 }
 
 /// Says why a block cannot go into a hook.
 fn unfit(hook: &[u8], permissions: &fs::Permissions) -> Option<&'static str> {
-    // Byte strings that the managers write into each hook they make.
-    const MANAGERS: [(&[u8], &str); 3] = [
-        (b"File generated by pre-commit", "pre-commit made this hook and makes it anew"),
-        (b"call_lefthook", "lefthook made this hook and makes it anew"),
-        (b"Overcommit", "overcommit made this hook and makes it anew"),
-    ];
-    let has = |word: &[u8]| hook.windows(word.len()).any(|window| window == word);
-    if let Some((_, why)) = MANAGERS.iter().find(|(word, _)| has(word)) {
-        Some(why)
-    } else if permissions.mode() & 0o111 == 0 {
+    if !is_executable(permissions) {
         Some("the hook that is there is not executable, so git does not run it")
     } else if !block::is_shell(hook) {
         Some("the hook that is there is no sh script")
@@ -216,6 +254,16 @@ fn unfit(hook: &[u8], permissions: &fs::Permissions) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+fn is_executable(permissions: &fs::Permissions) -> bool {
+    permissions.mode() & 0o111 != 0
+}
+
+/// Reads what git or another program would run, links followed: its text, and whether it is executable.
+pub(super) fn script(path: &Path) -> Option<(Vec<u8>, bool)> {
+    let meta = fs::metadata(path).ok().filter(|meta| meta.is_file() && meta.len() <= SIZE_MAX)?;
+    Some((fs::read(path).ok()?, is_executable(&meta.permissions())))
 }
 
 fn present(path: &Path) -> Result<Present> {
@@ -245,12 +293,6 @@ fn write(path: &Path, text: &[u8], permissions: Option<fs::Permissions>) -> Resu
     }
     sys::sync_file(file.file()).doing(doing)?;
     file.rename_to(path).doing(doing)
-}
-
-/// Tells whether a directory is the one that husky writes its own wrappers to.
-fn is_husky(dir: &Path) -> bool {
-    dir.file_name().is_some_and(|name| name == "_")
-        && dir.parent().and_then(Path::file_name).is_some_and(|name| name == ".husky")
 }
 
 /// Resolves links in the part of a path that exists, and `..` in the rest.

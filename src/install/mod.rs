@@ -2,7 +2,7 @@
 //!
 //! A hook of ours has one of two forms, never both. From git 2.54 on it is named in the repository's configuration
 //! (`hook.elf-post-commit.command`); before, it is a file of its own in the hooks directory, or a marked block in a sh hook
-//! that is there already. Where neither is safe nothing is touched, and the line to add by hand is returned.
+//! that is there already. Where neither is safe nothing is touched, and what to add by hand is returned.
 //! Both forms start the binary that installed them, else the one on the PATH, and succeed without either.
 //!
 //! Doing any of it twice changes nothing, and [`uninstall`] takes out what [`install`] put in, to the byte.
@@ -13,17 +13,18 @@
 mod block;
 mod files;
 mod git_config;
+mod owner;
 mod sharing;
+mod standing;
 mod survey;
 
+pub use owner::Edit;
 pub use sharing::{Remote, RemoteState, tracking_ref};
+pub use standing::lost;
 pub use survey::{SeenHook, Survey, survey};
-
-use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::repo::Repo;
-use crate::sys;
 
 /// A hook that git-elf uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +56,14 @@ pub enum State {
     Removed(Form),
     /// There was nothing of ours.
     Absent,
-    /// Nothing was touched; somebody has to add the line by hand.
+    /// Somebody starts us from a line of their own; it was left alone.
+    Called {
+        file: String,
+    },
+    /// Nothing was touched; somebody has to add the text by hand, where there is a place for it.
     Refused {
         why: String,
-        line: String,
+        edit: Option<Edit>,
     },
     /// The machine refused.
     Failed(Error),
@@ -90,16 +95,6 @@ impl Hook {
         match self {
             Self::PostCommit => include_str!("../../hooks/post-commit"),
             Self::PrePush => include_str!("../../hooks/pre-push"),
-        }
-    }
-
-    /// Returns what to add by hand, as one line of sh.
-    fn line(self) -> &'static str {
-        match self {
-            Self::PostCommit => {
-                "if command -v git-elf >/dev/null 2>&1; then git-elf hook post-commit </dev/null || :; fi"
-            }
-            Self::PrePush => "if command -v git-elf >/dev/null 2>&1; then git-elf hook pre-push \"$@\" || exit 1; fi",
         }
     }
 
@@ -135,16 +130,9 @@ impl Form {
 /// When git cannot be asked. What is wrong with one hook is part of the result.
 pub fn install(repo: &Repo) -> Result<Vec<Placed>> {
     let placed = put_in(repo)?;
-    if placed.iter().any(|placed| matches!(placed.state, State::Installed(_) | State::Updated(_) | State::Kept(_))) {
-        // Only doctor asks for it: the hooks are in place without it.
-        let _ = sys::append(&mark(repo), b"");
-    }
+    // The hooks are in place without it; only who asks later whether they still are needs it.
+    let _ = standing::remember(repo, &placed);
     Ok(placed)
-}
-
-/// Names the file that says that hooks were installed, so that their absence can be told from a repository without hooks.
-fn mark(repo: &Repo) -> PathBuf {
-    repo.elf_dir().join("init")
 }
 
 fn put_in(repo: &Repo) -> Result<Vec<Placed>> {
@@ -182,7 +170,7 @@ pub fn uninstall(repo: &Repo) -> Result<Vec<Placed>> {
         }
         placed.extend(files::uninstall(repo, hook));
     }
-    let _ = sys::unlink(&mark(repo));
+    standing::forget(repo);
     Ok(placed)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Form, Hook, Placed, Remote, RemoteState, State, files, git_config, mark, program, sharing};
+use super::{Form, Hook, Placed, Remote, RemoteState, State, files, git_config, program, sharing, standing};
 use crate::error::Result;
 use crate::repo::Repo;
 
@@ -29,8 +29,8 @@ pub struct SeenHook {
     pub placed: Placed,
     /// A marker of ours is in the file that git runs.
     pub is_marked: bool,
-    /// Somebody starts us from a hook that is not ours.
-    pub is_called: bool,
+    /// What became of it since init, when git does not reach it any more.
+    pub lost: Option<String>,
     /// Files with a marker of ours that git does not run: of another directory, or renamed.
     pub strays: Vec<String>,
 }
@@ -45,9 +45,11 @@ pub fn survey(repo: &Repo, ledger_ref: &str) -> Result<Survey> {
     let hooks = Hook::ALL.into_iter().map(|hook| see(repo, hook, form)).collect::<Result<Vec<_>>>()?;
     let remotes = sharing::inspect(repo, ledger_ref)?;
     let is_ours = |hook: &SeenHook| {
-        hook.is_marked || !hook.strays.is_empty() || matches!(hook.placed.state, State::Kept(_) | State::Updated(_))
+        hook.is_marked
+            || !hook.strays.is_empty()
+            || matches!(hook.placed.state, State::Kept(_) | State::Updated(_) | State::Called { .. })
     };
-    let is_initialised = mark(repo).exists()
+    let is_initialised = standing::is_remembered(repo)
         || hooks.iter().any(is_ours)
         || remotes.iter().any(|remote| remote.state == RemoteState::Kept)
         || sharing::has_selected(repo)?;
@@ -73,7 +75,7 @@ fn see(repo: &Repo, hook: Hook, form: Form) -> Result<SeenHook> {
         files::traces(repo, hook).into_iter().partition(|path| path == Path::new(&placed.place));
     Ok(SeenHook {
         is_marked: !marked.is_empty(),
-        is_called: files::is_called(repo, hook),
+        lost: standing::lost_one(repo, hook),
         strays: strays.iter().map(|path| path.display().to_string()).collect(),
         placed,
     })

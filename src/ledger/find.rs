@@ -1,6 +1,6 @@
 //! Looking into a tree: is an id there, what does a file hold.
 
-use git2::{ObjectType, Oid};
+use git2::{ObjectType, Oid, Tree};
 
 use super::{Item, Ledger, MOVED, objects};
 use crate::error::{Error, Result};
@@ -48,17 +48,37 @@ impl Ledger<'_> {
         Ok(false)
     }
 
+    /// Lists the files in the leaves of an id, of whatever kind: the ids that they bear, and their paths.
+    ///
+    /// # Errors
+    /// When an object cannot be read.
+    pub fn neighbours(&self, tree: Oid, id: Id) -> Result<Vec<(Id, String)>> {
+        let mut found = Vec::new();
+        for kind in Kind::ALL {
+            let leaf = Record::leaf(kind, id);
+            let Some(tree) = self.directory_at(tree, &leaf)? else { continue };
+            let names = tree.iter().filter_map(|entry| entry.name().ok().map(str::to_owned));
+            found.extend(names.filter_map(|name| Some((Id::of_file_name(&name)?, format!("{leaf}/{name}")))));
+        }
+        Ok(found)
+    }
+
     pub(super) fn files_at(&self, tree: Oid, kind: Kind, id: Id) -> Result<Vec<(String, Oid)>> {
         let leaf = Record::leaf(kind, id);
-        let Some(mut tree) = self.filled_tree(tree)? else { return Ok(Vec::new()) };
-        for name in leaf.split('/') {
-            let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
-            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(Vec::new()) };
-            tree = self.tree_at(child)?;
-        }
+        let Some(tree) = self.directory_at(tree, &leaf)? else { return Ok(Vec::new()) };
         let bears = |name: &str| Id::of_file_name(name) == Some(id);
         let named = tree.iter().filter_map(|entry| Some((entry.name().ok()?.to_owned(), entry.id())));
         Ok(named.filter(|(name, _)| bears(name)).map(|(name, oid)| (format!("{leaf}/{name}"), oid)).collect())
+    }
+
+    fn directory_at(&self, tree: Oid, path: &str) -> Result<Option<Tree<'_>>> {
+        let Some(mut tree) = self.filled_tree(tree)? else { return Ok(None) };
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
+            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(None) };
+            tree = self.tree_at(child)?;
+        }
+        Ok(Some(tree))
     }
 
     /// Reads a record's file: plain, of bounded size, in the place that its kind and id say.
@@ -66,14 +86,16 @@ impl Ledger<'_> {
     /// # Errors
     /// [`Error::Invalid`] when the file is no record; anything else when the object cannot be read.
     pub fn record_at(&self, path: &str, item: Item) -> Result<Record> {
-        if item.mode != objects::BLOB_MODE {
-            return Err(Error::invalid("file", format!("is no plain file (mode {:o})", item.mode)));
-        }
-        let size = self.size_of(item.oid)?;
-        if size > field::FILE_MAX {
-            return Err(Error::invalid("file", format!("has {size} bytes (limit: {})", field::FILE_MAX)));
-        }
-        let record = Record::parse(&self.blob(item.oid)?)?;
+        let Some(text) = self.small_blob(item)? else {
+            let problem = match item.mode {
+                objects::BLOB_MODE => {
+                    format!("has {} bytes (limit: {})", self.size_of(item.oid)?, field::FILE_MAX)
+                }
+                mode => format!("is no plain file (mode {mode:o})"),
+            };
+            return Err(Error::invalid("file", problem));
+        };
+        let record = Record::parse(&text)?;
         let (leaf, name) = path.rsplit_once('/').unwrap_or(("", path));
         if leaf != Record::leaf(record.kind, record.id) || Id::of_file_name(name) != Some(record.id) {
             return Err(Error::invalid(
@@ -84,30 +106,26 @@ impl Ledger<'_> {
         Ok(record)
     }
 
-    /// Reads a plain file that is UTF-8; `None` when it is anything else.
+    /// Reads a plain file that is not larger than a record may be; `None` for anything else, which is not read.
     ///
     /// # Errors
     /// When the object cannot be read.
-    pub fn plain_text(&self, item: Item) -> Result<Option<String>> {
+    pub fn small_blob(&self, item: Item) -> Result<Option<Vec<u8>>> {
         if item.mode != objects::BLOB_MODE || self.size_of(item.oid)? > field::FILE_MAX {
             return Ok(None);
         }
-        Ok(String::from_utf8(self.blob(item.oid)?).ok())
+        self.blob(item.oid).map(Some)
     }
 
     /// Finds the file at a path below the records' tree.
     ///
     /// # Errors
     /// When an object cannot be read.
-    pub fn file_at(&self, tree: Oid, path: &str) -> Result<Option<Oid>> {
-        let (dirs, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let Some(mut tree) = self.filled_tree(tree)? else { return Ok(None) };
-        for dir in dirs.split('/').filter(|dir| !dir.is_empty()) {
-            let entry = tree.get_name(dir).filter(|entry| entry.kind() == Some(ObjectType::Tree));
-            let Some(child) = entry.map(|entry| entry.id()) else { return Ok(None) };
-            tree = self.tree_at(child)?;
-        }
-        Ok(tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Blob)).map(|entry| entry.id()))
+    pub fn file_at(&self, tree: Oid, path: &str) -> Result<Option<Item>> {
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let Some(tree) = self.directory_at(tree, directory)? else { return Ok(None) };
+        let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Blob));
+        Ok(entry.map(|entry| Item { oid: entry.id(), mode: entry.filemode() }))
     }
 
     /// Reads where the memory of this tree has gone; `None` when it is here.
@@ -115,9 +133,9 @@ impl Ledger<'_> {
     /// # Errors
     /// When an object cannot be read.
     pub fn moved_to(&self, tree: Oid) -> Result<Option<String>> {
-        let Some(blob) = self.file_at(tree, MOVED)? else { return Ok(None) };
-        let text = self.plain_text(Item { oid: blob, mode: objects::BLOB_MODE })?.unwrap_or_default();
-        let to = text.trim().to_owned();
+        let Some(item) = self.file_at(tree, MOVED)? else { return Ok(None) };
+        let text = self.small_blob(item)?.unwrap_or_default();
+        let to = String::from_utf8_lossy(&text).trim().to_owned();
         Ok((!to.is_empty() && to != self.name()).then_some(to))
     }
 }

@@ -132,7 +132,7 @@ impl Ledger<'_> {
         use std::io::{Read, Seek, SeekFrom};
         let path = self.git.commondir().join("logs").join(&self.name);
         let mut bytes = Vec::new();
-        let read = fs::File::open(path).and_then(|mut file| {
+        let read = crate::sys::open_own(&path).and_then(|mut file| {
             let length = file.metadata()?.len();
             file.seek(SeekFrom::Start(length.saturating_sub(REFLOG_MAX)))?;
             file.take(REFLOG_MAX).read_to_end(&mut bytes)
@@ -217,10 +217,18 @@ impl Ledger<'_> {
     /// Succeeds when an object that could not be read is torn or missing; fails when that is no fault of the object.
     fn is_unreadable(&self, oid: Oid) -> Result<()> {
         let doing = || format!("read the object {oid}");
-        match fs::read(self.loose_path(oid)) {
-            // Readable, and yet no object.
-            Ok(_) => {
+        let file = crate::sys::open_own(&self.loose_path(oid));
+        match file.and_then(|mut file| io::copy(&mut file, &mut io::sink())) {
+            // Readable, and yet no object; or no file at all.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.torn.borrow_mut().push(oid);
+                return Ok(());
+            }
+            Ok(_) => {
+                // An object of another kind, or one that libgit2 does not understand, is somebody's and stays.
+                if !self.is_intact(oid) {
+                    self.torn.borrow_mut().push(oid);
+                }
                 return Ok(());
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

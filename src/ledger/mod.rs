@@ -34,7 +34,7 @@ use std::time::Duration;
 use git2::{ObjectType, Oid};
 
 pub use checkout::place;
-pub use tree::{Change, Item};
+pub use tree::{Change, Content, Item};
 
 use checkout::Checkouts;
 
@@ -205,7 +205,8 @@ impl<'r> Ledger<'r> {
     }
 
     /// Lists what differs between two trees, equal subtrees skipped, in the order of paths; `None` stands for the empty tree.
-    /// Only directories and files at the root whose name `wanted` accepts are looked into.
+    /// Only directories at the root whose name `wanted` accepts are looked into; strays at the root count when it accepts the
+    /// empty name.
     ///
     /// # Errors
     /// When an object cannot be read, and whatever `each` returns.

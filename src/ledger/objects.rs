@@ -4,6 +4,7 @@
 //! (it would neither replace nor accept that). A small commit becomes loose objects, a large one a single pack: 2,000 records
 //! are two files instead of ten thousand.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -80,27 +81,28 @@ impl Builder<'_> {
     }
 
     /// Returns `base` with `leaves` added; they are sorted by path.
+    ///
+    /// libgit2's tree builder refuses names such as `.git` and `..`. A tree of a stranger may have them, and they must not keep
+    /// anybody from recording beside them: what is there already stays as it is.
     fn tree(&mut self, base: Option<Oid>, leaves: &[(&str, Oid)]) -> Result<Oid> {
         let doing = || "build a tree".to_owned();
         let old = base.map(|oid| self.git.find_tree(oid)).transpose().doing(doing)?;
-        let mut new = self.memory.treebuilder(None).doing(doing)?;
+        let mut new = Entries::default();
         for entry in old.iter().flat_map(git2::Tree::iter) {
-            new.insert(entry.name_bytes(), entry.id(), entry.filemode_raw()).doing(doing)?;
+            new.keep(entry.name_bytes(), entry.filemode_raw(), entry.id());
         }
         let directory = |path: &str| path.split_once('/').map(|(directory, _)| directory.to_owned());
         for group in leaves.chunk_by(|a, b| directory(a.0).is_some() && directory(a.0) == directory(b.0)) {
             let Some(name) = directory(group[0].0) else {
-                new.insert(group[0].0, group[0].1, BLOB_MODE).doing(doing)?;
+                new.put(group[0].0, BLOB_MODE, group[0].1);
                 continue;
             };
             let below = old.as_ref().and_then(|old| old.get_name(&name)).filter(|e| e.kind() == Some(ObjectType::Tree));
             let rest: Vec<_> = group.iter().map(|(path, oid)| (&path[name.len() + 1..], *oid)).collect();
             let child = self.tree(below.map(|entry| entry.id()), &rest)?;
-            new.insert(&name, child, TREE_MODE).doing(doing)?;
+            new.put(&name, TREE_MODE, child);
         }
-        let oid = new.write().doing(doing)?;
-        self.objects.push((oid, ObjectType::Tree));
-        Ok(oid)
+        self.write(ObjectType::Tree, &new.bytes())
     }
 
     fn commit(&mut self, parents: &[Oid], tree: Oid, message: &str, who: &Identity) -> Result<Oid> {
@@ -118,6 +120,43 @@ impl Builder<'_> {
         let signature = Signature::now(&who.name, &who.email).doing(doing)?;
         let text = self.memory.commit_create_buffer(&signature, &signature, message, &tree, &parents).doing(doing)?;
         self.write(ObjectType::Commit, &text)
+    }
+}
+
+/// The entries of a tree, in git's order: a directory sorts as if its name ended with a slash.
+#[derive(Default)]
+struct Entries(BTreeMap<Vec<u8>, (Vec<u8>, i32, Oid)>);
+
+impl Entries {
+    fn key(name: &[u8], mode: i32) -> Vec<u8> {
+        let slash: &[u8] = if mode == TREE_MODE { b"/" } else { b"" };
+        [name, slash].concat()
+    }
+
+    /// Takes an entry over; of several with one name, the first.
+    fn keep(&mut self, name: &[u8], mode: i32, oid: Oid) {
+        self.0.entry(Self::key(name, mode)).or_insert_with(|| (name.to_owned(), mode, oid));
+    }
+
+    /// Adds an entry in the place of any that has its name.
+    fn put(&mut self, name: &str, mode: i32, oid: Oid) {
+        let name = name.as_bytes();
+        for mode in [BLOB_MODE, TREE_MODE] {
+            self.0.remove(&Self::key(name, mode));
+        }
+        self.0.insert(Self::key(name, mode), (name.to_owned(), mode, oid));
+    }
+
+    /// Returns the tree object: `mode SP name NUL oid` for each (git's tree.c).
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (name, mode, oid) in self.0.values() {
+            bytes.extend_from_slice(format!("{mode:o} ").as_bytes());
+            bytes.extend_from_slice(name);
+            bytes.push(0);
+            bytes.extend_from_slice(oid.as_bytes());
+        }
+        bytes
     }
 }
 
@@ -158,10 +197,10 @@ impl Ready {
 impl<'a> Place<'a> {
     pub fn new(git: &'a Repository, scratch: &Path) -> Result<Self> {
         let objects = git.commondir().join("objects");
-        sys::create_dir(scratch).doing(|| format!("create {}", scratch.display()))?;
+        sys::create_own_dir(scratch).doing(|| format!("create {}", scratch.display()))?;
         let device = |path: &Path| sys::links(&path.canonicalize().ok()?).map(|(device, _)| device);
         let scratch = if device(&objects) == device(scratch) { scratch.to_owned() } else { other_disk(git) };
-        sys::create_dir(&scratch).doing(|| format!("create {}", scratch.display()))?;
+        sys::create_own_dir(&scratch).doing(|| format!("create {}", scratch.display()))?;
         Ok(Self { git, objects, scratch })
     }
 

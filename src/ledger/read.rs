@@ -3,16 +3,22 @@
 //! libgit2 never returns from a loose object that lacks its end (1.9.7): it asks zlib for more output for ever. So each loose
 //! file is inflated once here, and a torn one is an error.
 
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 
 use flate2::read::ZlibDecoder;
-use git2::{Commit, ErrorCode, Oid, Tree};
+use git2::{Commit, ErrorCode, ObjectType, Oid, Tree};
 
 use super::Ledger;
 use crate::error::{Doing, Error, Result};
+use crate::record::field;
 use crate::repo;
+use crate::sys;
+
+/// Longest head of a loose object, in bytes: the longest kind, a number of 64 bits, and two more.
+const HEAD_MAX: u64 = 32;
+/// Most bytes of an object that are hashed to see whether it is intact.
+const INTACT_MAX: u64 = 64 * 1024 * 1024;
 
 impl Ledger<'_> {
     /// Reads a commit.
@@ -44,6 +50,10 @@ impl Ledger<'_> {
 
     /// Reads the size of a blob without reading it.
     pub(super) fn size_of(&self, oid: Oid) -> Result<usize> {
+        // A few kilobytes may stand for gigabytes, so a loose object says its size before anything of it is unpacked.
+        if let Some(size) = self.loose_size(oid).filter(|size| *size > field::FILE_MAX) {
+            return Ok(size);
+        }
         self.refuse_torn(oid)?;
         let header = self.git.odb().and_then(|odb| odb.read_header(oid));
         self.found(oid, "object", header).map(|(size, _)| size)
@@ -69,8 +79,12 @@ impl Ledger<'_> {
             return Ok(());
         }
         let doing = || format!("read the object {oid}");
-        match File::open(self.loose_path(oid)) {
+        match sys::open_own(&self.loose_path(oid)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // A pipe, a directory: libgit2 would wait for it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err(Error::Git { doing: doing(), source: git2::Error::from_str("its file is no file") });
+            }
             Err(error) => return Err(error).doing(doing),
             Ok(file) => {
                 let whole = io::copy(&mut ZlibDecoder::new(BufReader::new(file)), &mut io::sink());
@@ -82,6 +96,30 @@ impl Ledger<'_> {
         }
         self.checked.borrow_mut().insert(oid);
         Ok(())
+    }
+
+    /// Reads the size that the head of a loose file states, `kind SP size NUL` (gitformat-loose(5)).
+    fn loose_size(&self, oid: Oid) -> Option<usize> {
+        let mut head = Vec::new();
+        let file = sys::open_own(&self.loose_path(oid)).ok()?;
+        ZlibDecoder::new(BufReader::new(file)).take(HEAD_MAX).read_to_end(&mut head).ok()?;
+        let head = std::str::from_utf8(head.split(|byte| *byte == 0).next()?).ok()?;
+        head.split_once(' ')?.1.parse().ok()
+    }
+
+    /// Tells whether a loose file holds what its name says, whatever kind of object that is. One that is too large to look at
+    /// counts as intact.
+    pub(super) fn is_intact(&self, oid: Oid) -> bool {
+        let mut bytes = Vec::new();
+        let Ok(file) = sys::open_own(&self.loose_path(oid)) else { return false };
+        if ZlibDecoder::new(BufReader::new(file)).take(INTACT_MAX).read_to_end(&mut bytes).is_err() {
+            return false;
+        }
+        let Some(end) = bytes.iter().position(|byte| *byte == 0) else { return false };
+        let kind =
+            std::str::from_utf8(&bytes[..end]).ok().and_then(|head| ObjectType::from_str(head.split(' ').next()?));
+        let hashed = kind.and_then(|kind| Oid::hash_object(kind, &bytes[end + 1..]).ok());
+        hashed == Some(oid) || bytes.len() as u64 == INTACT_MAX
     }
 
     pub(super) fn loose_path(&self, oid: Oid) -> PathBuf {

@@ -30,11 +30,43 @@ pub(super) fn prepare_value(scratch: &Path, commit: Oid) -> Result<Prepared> {
 
 /// Reads what a ref points to; `None` when it is absent.
 pub(super) fn value_of(git: &Repository, name: &str) -> Result<Option<Oid>> {
+    refuse_foreign(git.commondir(), Path::new(name), VALUE_MAX)?;
     match git.refname_to_id(name) {
         Ok(oid) => Ok(Some(oid)),
         Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
         Err(error) => Err(error).doing(|| format!("read {name}")),
     }
+}
+
+/// Longest file of a ref that is read, in bytes; it holds one object name.
+const VALUE_MAX: u64 = 4096;
+
+/// Refuses a ref, or a reflog, that is a symbolic link or below one, since it would be read and written somewhere else, and what
+/// is no file at all. `refs` and `logs/refs` themselves may be links, as git-new-workdir made them.
+fn refuse_foreign(common: &Path, name: &Path, limit: u64) -> Result<()> {
+    let mut path = common.to_owned();
+    let mut below = false;
+    for part in name {
+        path.push(part);
+        let Some(meta) = Some(()).filter(|()| below).and_then(|()| fs::symlink_metadata(&path).ok()) else {
+            below |= part == "refs";
+            continue;
+        };
+        let what = if meta.is_symlink() {
+            "is a symbolic link"
+        } else if !meta.is_file() && !meta.is_dir() {
+            "is neither a file nor a directory"
+        } else if meta.is_file() && meta.len() > limit {
+            "is too large for a ref"
+        } else {
+            continue;
+        };
+        return Err(Error::Refused {
+            what: format!("{} {what}, and is not read or written", path.display()),
+            hint: "look who made it, and move it out of the way; records that wait are kept".into(),
+        });
+    }
+    Ok(())
 }
 
 /// One move of the ref.
@@ -125,6 +157,8 @@ impl Edit<'_> {
     }
 
     fn take_lock(&self, value: &Prepared) -> Result<()> {
+        refuse_foreign(self.git.commondir(), Path::new(self.name), VALUE_MAX)?;
+        refuse_foreign(self.git.commondir(), &Path::new("logs").join(self.name), u64::MAX)?;
         let parent = self.lock_path.parent().expect("a ref has a directory");
         let start = Instant::now();
         loop {
@@ -195,6 +229,10 @@ fn sync_parents(path: &Path, top: &Path) -> io::Result<()> {
 /// Only a holder of the repository lock writes to `scratch`, so under that lock everything in it is a leftover.
 pub(super) fn heal(scratch: &Path, lock_paths: &dyn Fn() -> Vec<PathBuf>) -> Vec<String> {
     let mut healed = Vec::new();
+    // Whatever a link leads to is not ours to clean.
+    if !fs::symlink_metadata(scratch).is_ok_and(|meta| meta.is_dir()) {
+        return healed;
+    }
     let Ok(entries) = fs::read_dir(scratch) else { return healed };
     let mut locks = None;
     for entry in entries.flatten() {
@@ -206,7 +244,11 @@ pub(super) fn heal(scratch: &Path, lock_paths: &dyn Fn() -> Vec<PathBuf>) -> Vec
                 healed.push(format!("removed {}, left by a git-elf that died", lock_path.display()));
             }
         }
-        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { sys::unlink(&path) };
+        let _ = if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            fs::remove_dir_all(&path)
+        } else {
+            sys::unlink(&path)
+        };
     }
     healed
 }

@@ -47,7 +47,12 @@ pub(super) fn file_name(rung: usize) -> String {
 /// Opens the file of a rung, creating it where it is missing.
 pub(super) fn open(dir: &Path, rung: usize) -> Result<RwLock<File>> {
     let path = dir.join(file_name(rung));
-    Ok(RwLock::new(sys::open_or_create(&path).doing(|| format!("open {}", path.display()))?))
+    let doing = || format!("open {}", path.display());
+    let file = sys::open_or_create(&path).doing(doing)?;
+    if !file.metadata().doing(doing)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")).doing(doing);
+    }
+    Ok(RwLock::new(file))
 }
 
 /// Makes a token that nobody had before.
@@ -85,7 +90,7 @@ pub(super) fn all_stand(dir: &Path, tokens: &[String]) -> bool {
 }
 
 fn stands(dir: &Path, rung: usize, token: &str) -> bool {
-    let file = File::open(dir.join(file_name(rung)));
+    let file = sys::open_own(&dir.join(file_name(rung)));
     file.is_ok_and(|file| token_in(&text_of(&file)) == Some(token))
 }
 
@@ -158,7 +163,7 @@ fn token_in(text: &str) -> Option<&str> {
 
 /// Describes the holder of a rung from its text, which may be of an earlier one.
 pub(super) fn holder(dir: &Path, rung: usize) -> Option<(u32, String)> {
-    let text = text_of(&File::open(dir.join(file_name(rung))).ok()?);
+    let text = text_of(&sys::open_own(&dir.join(file_name(rung))).ok()?);
     let mut words = text.split_whitespace();
     let (pid, verb, since) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
     if token_in(&text).is_some() && !sys::process_is_alive(pid) && rung < LENT_MAX {

@@ -12,6 +12,8 @@ pub struct Draft {
     pub kind: Kind,
     table: Table,
     body: String,
+    /// Tells whether somebody wrote it out in full already, so that what is absent is meant to be absent.
+    whole: bool,
 }
 
 /// Keys that nobody may set by name: they are the identity or have their own way in.
@@ -23,7 +25,7 @@ impl Draft {
         let mut table = Table::new();
         table.insert("kind".into(), kind.name().into());
         table.insert("title".into(), title.into());
-        Self { kind, table, body: String::new() }
+        Self { kind, table, body: String::new(), whole: false }
     }
 
     /// Starts an event about `target`.
@@ -34,7 +36,8 @@ impl Draft {
         draft
     }
 
-    /// Builds a draft from keys and values of any origin, such as a line of JSON.
+    /// Builds a draft from keys and values of any origin, such as a line of JSON. One that has an id and a time is a record
+    /// that was written before, and gets no defaults.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the kind is missing or unknown.
@@ -44,7 +47,8 @@ impl Draft {
             Some(other) => return Err(Error::invalid("kind", format!("{other} is no text"))),
             None => return Err(Error::invalid("kind", "is missing")),
         };
-        Ok(Self { kind, table, body })
+        let whole = table.contains_key("id") && table.contains_key("created");
+        Ok(Self { kind, table, body, whole })
     }
 
     /// Sets a key to a value, replacing what was there.
@@ -97,7 +101,7 @@ impl Draft {
         if !self.table.contains_key("created") {
             self.put("created", Time::now().to_string());
         }
-        for key in self.kind.keys() {
+        for key in self.kind.keys().iter().filter(|_| !self.whole) {
             if let Some(default) = key.default.filter(|_| !self.table.contains_key(key.name)) {
                 self.table.insert(key.name.to_owned(), field::parse(key, default)?);
             }

@@ -24,6 +24,9 @@ pub const NAME_MAX: usize = 500;
 /// Largest record file, in bytes.
 pub const FILE_MAX: usize = 256 * 1024;
 
+/// Deepest list or table inside a value of a record, itself counted. TOML and JSON parsers stop at 80 and 128.
+pub const NESTING_MAX: usize = 32;
+
 /// Accepts a title: 1 to 500 characters on one line.
 ///
 /// # Errors
@@ -166,6 +169,7 @@ pub fn check(key: &Key, value: Value) -> Result<Value> {
         (Shape::Level { min, max, names }, _) => {
             let names: Vec<_> = names.iter().map(|(name, level)| format!("{name}={level}")).collect();
             let names = if names.is_empty() { String::new() } else { format!("; {}", names.join(" ")) };
+            let value = shown(&value);
             return Err(Error::invalid(name, format!("{value} is out of range (limit: {min} to {max}{names})")));
         }
         #[expect(clippy::cast_precision_loss, reason = "only 0 and 1 are accepted")]
@@ -173,11 +177,12 @@ pub fn check(key: &Key, value: Value) -> Result<Value> {
         (Shape::Fraction { .. }, Value::Float(fraction)) if (0.0..=1.0).contains(fraction) => {}
         (Shape::Fraction { names }, _) => {
             let names: Vec<_> = names.iter().map(|(name, fraction)| format!("{name}={fraction}")).collect();
-            return Err(Error::invalid(name, format!("{value} is out of range (limit: 0 to 1; {})", names.join(" "))));
+            let (value, names) = (shown(&value), names.join(" "));
+            return Err(Error::invalid(name, format!("{value} is out of range (limit: 0 to 1; {names})")));
         }
         (Shape::Choice(choices), Value::String(word)) if choices.contains(&word.as_str()) => {}
         (Shape::Choice(choices), _) => {
-            return Err(Error::invalid(name, format!("{value} is none of {}", choices.join(", "))));
+            return Err(Error::invalid(name, format!("{} is none of {}", shown(&value), choices.join(", "))));
         }
         (Shape::Line(max), Value::String(value)) => line(name, value, *max)?,
         (Shape::Text(max), Value::String(value)) => text(name, value, *max)?,
@@ -187,10 +192,38 @@ pub fn check(key: &Key, value: Value) -> Result<Value> {
         }
         (Shape::Any, _) => {}
         (Shape::Line(_) | Shape::Text(_) | Shape::Id, _) => {
-            return Err(Error::invalid(name, format!("{value} is no text")));
+            return Err(Error::invalid(name, format!("{} is no text", shown(&value))));
         }
     }
     Ok(value)
+}
+
+/// Accepts a value whose lists and tables are at most 32 deep, so that every parser reads it back.
+///
+/// # Errors
+/// [`Error::Invalid`] with the field's name and limit.
+pub fn nesting(field: &str, value: &Value) -> Result<()> {
+    fn fits(value: &Value, left: usize) -> bool {
+        match value {
+            Value::Array(items) => left > 0 && items.iter().all(|item| fits(item, left - 1)),
+            Value::Table(table) => left > 0 && table.values().all(|value| fits(value, left - 1)),
+            _ => true,
+        }
+    }
+    if fits(value, NESTING_MAX) {
+        return Ok(());
+    }
+    Err(Error::invalid(field, format!("is nested too deep (limit: {NESTING_MAX} lists and tables)")))
+}
+
+/// Shows a value in a message, at most 60 characters of it.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Table(_) => "a table".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Quotes a value for a message, at most 60 characters of it.

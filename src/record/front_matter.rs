@@ -9,6 +9,9 @@ use super::{Id, Kind, Time, Verb, field};
 use crate::error::{Error, Result};
 
 const FENCE: &str = "+++";
+/// Names in the JSON of a record that are no keys of its file: what events make of it, its place in a search, its body.
+const RESERVED: [&str; 10] =
+    ["golden", "validated", "violated", "breached", "sighted", "state", "superseded_by", "score", "history", "body"];
 /// Longest slug, in characters.
 const SLUG_MAX: usize = 40;
 
@@ -124,6 +127,12 @@ impl Record {
             return Err(Error::invalid("commit", format!("{} is no whole object name", field::quoted(commit))));
         }
         field::text("body", &self.body, field::FILE_MAX)?;
+        for (key, value) in self.own.iter().chain(&self.extra) {
+            field::nesting(key, value)?;
+        }
+        if let Some(key) = self.extra.keys().find(|key| RESERVED.contains(&key.as_str())) {
+            return Err(Error::invalid(key, "cannot be a key of a record: it is what readers add to one"));
+        }
         if self.kind == Kind::Event {
             self.check_event()?;
         }
@@ -250,12 +259,12 @@ fn take_text(table: &mut Table, key: &str) -> Result<Option<String>> {
     match table.remove(key) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(Error::invalid(key, format!("{other} is no text"))),
+        Some(other) => Err(Error::invalid(key, format!("{} is no text", field::shown(&other)))),
     }
 }
 
 fn take_list(table: &mut Table, key: &str) -> Result<Vec<String>> {
-    let bad = |value: &Value| Error::invalid(key, format!("{value} is no list of text"));
+    let bad = |value: &Value| Error::invalid(key, format!("{} is no list of text", field::shown(value)));
     match table.remove(key) {
         None => Ok(Vec::new()),
         Some(Value::Array(items)) => {
@@ -271,7 +280,7 @@ fn take_time(table: &mut Table) -> Result<Time> {
         Some(Value::String(text)) => text.parse(),
         // People write TOML's own date-times by hand.
         Some(Value::Datetime(time)) => time.to_string().parse(),
-        Some(other) => Err(Error::invalid("created", format!("{other} is no time"))),
+        Some(other) => Err(Error::invalid("created", format!("{} is no time", field::shown(&other)))),
     }
 }
 

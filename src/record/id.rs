@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use git2::{ObjectType, Oid};
 
+use super::field::quoted;
 use crate::error::{Error, Result};
 
 /// Crockford's base32 digits (<https://www.crockford.com/base32.html>), lower case: no i, l, o or u.
@@ -72,7 +73,8 @@ impl Id {
             return Err(Error::invalid(
                 "id",
                 format!(
-                    "{text:?} is no id: {} to {} characters of 0-9 a-z without i, l, o, u",
+                    "{} is no id: {} to {} characters of 0-9 a-z without i, l, o, u",
+                    quoted(text),
                     Self::MIN_PREFIX,
                     Self::LEN
                 ),
@@ -88,6 +90,11 @@ impl Id {
         (rest.starts_with('-') || rest.starts_with('.')).then(|| Self::exact(head)).flatten()
     }
 
+    /// Tells whether a byte is a digit of an id.
+    pub fn has_digit(byte: u8) -> bool {
+        DIGITS.contains(&byte)
+    }
+
     /// Accepts an id in its canonical form only.
     fn exact(text: &str) -> Option<Self> {
         let bytes: [u8; 16] = text.as_bytes().try_into().ok()?;
@@ -100,7 +107,7 @@ impl FromStr for Id {
 
     fn from_str(text: &str) -> Result<Self> {
         Self::exact(text).ok_or_else(|| {
-            Error::invalid("id", format!("{text:?} is not 16 characters of lower-case Crockford base32"))
+            Error::invalid("id", format!("{} is not 16 characters of lower-case Crockford base32", quoted(text)))
         })
     }
 }

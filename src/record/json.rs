@@ -3,7 +3,7 @@
 use serde_json::{Map, Number, Value as Json, json};
 use toml::{Table, Value};
 
-use super::{Draft, Folded, Record};
+use super::{Draft, Folded, Record, field};
 use crate::error::{Error, Result};
 
 /// What the fold adds to a record; an import ignores these keys, since events carry the state.
@@ -78,7 +78,7 @@ impl Draft {
             match (key.as_str(), value) {
                 (_, Json::Null) => {}
                 ("body", Json::String(text)) => body = Some(text),
-                ("summary", Json::String(text)) if body.is_none() => body = Some(text),
+                ("body", other) => return Err(Error::invalid("body", format!("{} is no text", shortened(&other)))),
                 (folded, _) if FOLDED.contains(&folded) => {}
                 (_, value) => drop(table.insert(key, toml_of_json(value)?)),
             }
@@ -87,6 +87,11 @@ impl Draft {
             let tags: Vec<_> = tags.split(',').map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
             table.insert("tags".into(), tags.into());
         }
+        // Beside a body it is a key like any other.
+        if let (None, Some(Value::String(summary))) = (&body, table.get("summary")) {
+            body = Some(summary.clone());
+            table.remove("summary");
+        }
         Self::from_table(table, body.unwrap_or_default())
     }
 }
@@ -94,6 +99,22 @@ impl Draft {
 /// Marks a TOML value that JSON has no form for.
 const DATETIME: &str = "$datetime";
 const FLOAT: &str = "$float";
+/// Marks a table that would be taken for one of these marks.
+const TABLE: &str = "$table";
+
+/// Shows a value in a message.
+fn shortened(value: &Json) -> String {
+    match value {
+        Json::Array(_) => "a list".to_owned(),
+        Json::Object(_) => "an object".to_owned(),
+        Json::String(text) => field::quoted(text),
+        other => other.to_string(),
+    }
+}
+
+fn is_mark(key: &str) -> bool {
+    matches!(key, DATETIME | FLOAT | TABLE)
+}
 
 /// Converts without loss: date-times and the floats that JSON lacks become objects with a `$` key.
 pub fn json_of_toml(value: Value) -> Json {
@@ -106,7 +127,13 @@ pub fn json_of_toml(value: Value) -> Json {
         }
         Value::Datetime(time) => json!({ DATETIME: time.to_string() }),
         Value::Array(items) => items.into_iter().map(json_of_toml).collect(),
-        Value::Table(table) => Json::Object(table.into_iter().map(|(key, value)| (key, json_of_toml(value))).collect()),
+        Value::Table(table) => {
+            let object = table.into_iter().map(|(key, value)| (key, json_of_toml(value)));
+            let object = Json::Object(object.collect());
+            let looks_marked =
+                object.as_object().is_some_and(|object| object.len() == 1 && object.keys().all(|key| is_mark(key)));
+            if looks_marked { json!({ TABLE: object }) } else { object }
+        }
     }
 }
 
@@ -115,7 +142,7 @@ pub fn json_of_toml(value: Value) -> Json {
 /// # Errors
 /// [`Error::Invalid`] for a number beyond 64 bits or a null inside a list.
 pub fn toml_of_json(value: Json) -> Result<Value> {
-    let bad = |what: &Json| Error::invalid("value", format!("{what} cannot be stored"));
+    let bad = |what: &Json| Error::invalid("value", format!("{} cannot be stored", shortened(what)));
     Ok(match value {
         Json::Null => return Err(bad(&value)),
         Json::Bool(flag) => Value::Boolean(flag),
@@ -126,19 +153,24 @@ pub fn toml_of_json(value: Json) -> Result<Value> {
             _ => return Err(bad(&value)),
         },
         Json::Array(items) => Value::Array(items.into_iter().map(toml_of_json).collect::<Result<_>>()?),
-        Json::Object(object) => {
+        Json::Object(mut object) => {
+            if object.len() == 1
+                && let Some(Json::Object(plain)) = object.get_mut(TABLE)
+            {
+                return table_of_json(std::mem::take(plain));
+            }
             if let Some(text) = object.get(DATETIME).and_then(Json::as_str).filter(|_| object.len() == 1) {
                 return text.parse().map(Value::Datetime).map_err(|_| bad(&Json::from(text)));
             }
             if let Some(text) = object.get(FLOAT).and_then(Json::as_str).filter(|_| object.len() == 1) {
                 return text.parse().map(Value::Float).map_err(|_| bad(&Json::from(text)));
             }
-            let table = object
-                .into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(key, value)| Ok((key, toml_of_json(value)?)))
-                .collect::<Result<Table>>()?;
-            Value::Table(table)
+            return table_of_json(object);
         }
     })
+}
+
+fn table_of_json(object: Map<String, Json>) -> Result<Value> {
+    let given = object.into_iter().filter(|(_, value)| !value.is_null());
+    Ok(Value::Table(given.map(|(key, value)| Ok((key, toml_of_json(value)?))).collect::<Result<Table>>()?))
 }

@@ -181,7 +181,7 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| {
             let names: Vec<_> = Self::ALL.iter().map(|kind| kind.name()).collect();
-            Error::invalid("kind", format!("{text:?} is none of {}", names.join(", ")))
+            Error::invalid("kind", format!("{} is none of {}", super::field::quoted(text), names.join(", ")))
         })
     }
 }
@@ -229,9 +229,8 @@ impl FromStr for Verb {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|verb| verb.name() == text)
-            .ok_or_else(|| Error::invalid("verb", format!("{text:?} is none of {}", Self::NAMES.join(", "))))
+        Self::ALL.into_iter().find(|verb| verb.name() == text).ok_or_else(|| {
+            Error::invalid("verb", format!("{} is none of {}", super::field::quoted(text), Self::NAMES.join(", ")))
+        })
     }
 }

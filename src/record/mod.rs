@@ -26,4 +26,4 @@ pub use id::Id;
 pub use json::{json_of_toml, toml_of_json};
 pub use kind::{Key, Kind, Shape, Verb};
 pub use time::Time;
-pub use trailer::{Harvest, WITHDRAWN, amended, harvest};
+pub use trailer::{Harvest, WITHDRAWN, amended, harvest, trailers};

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::field::quoted;
 use crate::error::{Error, Result};
 
 /// An instant in UTC with microsecond precision.
@@ -46,7 +47,7 @@ impl FromStr for Time {
 
     /// Accepts RFC 3339 with any offset; digits below a microsecond are rejected rather than dropped.
     fn from_str(text: &str) -> Result<Self> {
-        let bad = |why: &str| Error::invalid("created", format!("{text:?} {why}"));
+        let bad = |why: &str| Error::invalid("created", format!("{} {why}", quoted(text)));
         let time: Timestamp = text.parse().map_err(|_| bad("is no RFC 3339 time such as 2026-01-31T12:00:00Z"))?;
         if time.subsec_nanosecond() % 1000 != 0 {
             return Err(bad("has digits below a microsecond"));

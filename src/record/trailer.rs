@@ -8,7 +8,7 @@
 //! `Elf-Validates: ID` and the other verbs are events.
 
 use super::{Draft, Id, Kind, Record, Time, Verb};
-use crate::error::{Error, Result};
+use crate::error::{Doing, Error, Result};
 
 /// The note of an event that withdraws what an amended commit no longer says.
 pub const WITHDRAWN: &str = "the commit message no longer says so";
@@ -19,6 +19,20 @@ pub struct Harvest {
     pub records: Vec<Record>,
     /// Trailers that could not be taken, with the reason.
     pub rejected: Vec<Error>,
+}
+
+/// Reads our trailers of a commit message, as git does: those of its last paragraph.
+///
+/// # Errors
+/// When libgit2 cannot read them.
+pub fn trailers(message: &str) -> Result<Vec<(String, String)>> {
+    let is_ours = |name: &str| name.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("elf-"));
+    if !message.as_bytes().windows(4).any(|bytes| bytes.eq_ignore_ascii_case(b"elf-")) {
+        return Ok(Vec::new());
+    }
+    let found = git2::message_trailers_strs(message).doing(|| "read the trailers".into())?;
+    let ours = found.iter().filter(|(name, _)| is_ours(name));
+    Ok(ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 /// Keys and values as typed.

@@ -7,7 +7,7 @@ use git2::Oid;
 use super::Store;
 use crate::error::{Doing, Error, Result};
 use crate::index::{Batch, Index, Sample, Stamp};
-use crate::ledger::{Change, Item, Ledger, Tip};
+use crate::ledger::{Change, Content, Item, Ledger, Tip};
 use crate::lock::RepoLock;
 use crate::record::{Id, Kind, Record, Time};
 use crate::repo::parse_oid;
@@ -239,11 +239,14 @@ fn note_drain(batch: &Batch<'_>, lock: &RepoLock<'_>, goal: &Goal<'_>) -> Result
 }
 
 fn apply_change(batch: &mut Batch<'_>, goal: &Goal<'_>, change: &Change) -> Result<()> {
-    let Some(item) = change.new else { return batch.remove(&change.path) };
     if change.old.is_some() {
         batch.remove(&change.path)?;
     }
-    put_file(batch, goal, &change.path, item)
+    match &change.new {
+        None => Ok(()),
+        Some(Content::File(item)) => put_file(batch, goal, &change.path, *item),
+        Some(Content::Stray(problem)) => batch.put_misfit(&change.path, None, "", problem),
+    }
 }
 
 fn put_file(batch: &mut Batch<'_>, goal: &Goal<'_>, path: &str, item: Item) -> Result<()> {

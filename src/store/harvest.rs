@@ -12,11 +12,14 @@ use git2::{Commit, Oid};
 
 use super::Store;
 use crate::error::{Doing, Error, Result};
-use crate::record::{Harvest, Id, Kind, Record, Time, Verb, WITHDRAWN, amended, harvest, live_events};
+use crate::record::{Harvest, Id, Kind, Record, Time, Verb, WITHDRAWN, amended, harvest, live_events, trailers};
 use crate::repo::parse_oid;
 
 /// Longest end of a reflog that is read for its last line.
 const LINE_MAX: u64 = 16 * 1024;
+
+/// Longest commit message whose trailers are read, in bytes. Commits come from anybody, by a rebase or a cherry-pick.
+const MESSAGE_MAX: usize = 256 * 1024;
 
 /// Steps that put a commit in the place of another, in HEAD's reflog: `commit (amend): …`, `rebase (reword): …`.
 const REPLACING: [&str; 6] = ["amend", "reword", "edit", "fixup", "squash", "continue"];
@@ -136,7 +139,14 @@ impl Store {
 
 impl Said {
     fn by(commit: &Commit<'_>) -> Result<Self> {
-        let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
+        let message = commit.message_bytes();
+        if message.len() > MESSAGE_MAX {
+            return Err(Error::invalid(
+                "message",
+                format!("has {} bytes, so its trailers are not read (limit: {MESSAGE_MAX})", message.len()),
+            ));
+        }
+        let message = String::from_utf8_lossy(message).into_owned();
         let author = commit.author();
         let date = Time::from_seconds(author.when().seconds())
             .ok_or_else(|| Error::invalid("created", "the author date is outside the years -9999 to 9999"))?;
@@ -167,17 +177,6 @@ impl Said {
         let says = |trailers: &[(String, String)]| has(&harvest(trailers, &old.author, old.date, resolve).records, id);
         says(&self.trailers) || !self.paragraphs.iter().any(|paragraph| says(paragraph))
     }
-}
-
-/// Reads our trailers of a commit message, as git does: those of its last paragraph.
-fn trailers(message: &str) -> Result<Vec<(String, String)>> {
-    let is_ours = |name: &str| name.get(..4).is_some_and(|name| name.eq_ignore_ascii_case("elf-"));
-    if !message.to_ascii_lowercase().contains("elf-") {
-        return Ok(Vec::new());
-    }
-    let found = git2::message_trailers_strs(message).doing(|| "read the trailers".into())?;
-    let ours = found.iter().filter(|(name, _)| is_ours(name));
-    Ok(ours.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 /// Returns the word in parentheses before the colon; what stands before it may be anything (`GIT_REFLOG_ACTION`).

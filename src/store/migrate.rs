@@ -10,9 +10,8 @@ use git2::Oid;
 use super::Store;
 use crate::config::checked_ref;
 use crate::error::{Doing, Error, Result};
-use crate::ledger::{Ledger, MOVED, NewCommit, NewFile, Published, Tip};
+use crate::ledger::{Content, Ledger, MOVED, NewCommit, NewFile, Published, Tip};
 use crate::lock::RepoLock;
-use crate::record::field;
 use crate::sys;
 
 /// How often a ref that somebody else keeps moving is tried.
@@ -77,10 +76,14 @@ impl Store {
     ) -> Result<(Oid, usize, Vec<String>)> {
         let (mut texts, mut left) = (Vec::new(), Vec::new());
         old.changes(None, Some(tip.tree), &|_| true, &mut |change| {
-            let Some(item) = change.new else { return Ok(()) };
-            match old.plain_text(item)? {
-                Some(text) if text.len() <= field::FILE_MAX => texts.push((change.path, text)),
-                _ => left.push(change.path),
+            let text = match change.new {
+                None => return Ok(()),
+                Some(Content::File(item)) => old.small_blob(item)?.and_then(|text| String::from_utf8(text).ok()),
+                Some(Content::Stray(_)) => None,
+            };
+            match text {
+                Some(text) => texts.push((change.path, text)),
+                None => left.push(change.path),
             }
             Ok(())
         })?;

@@ -27,6 +27,7 @@ mod migrate;
 mod promised;
 mod push;
 mod read;
+mod update;
 mod write;
 
 use std::cell::Cell;
@@ -42,14 +43,16 @@ pub use heal::HEALED;
 pub use in_tree::Flushed;
 pub use migrate::Migrated;
 pub use push::InStep;
+pub use update::Update;
 pub use write::{Receipt, State};
 
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::lock::{LockFile, Outcome, RepoLock, Waiter};
 use crate::repo::Repo;
 use crate::spool::Spool;
+use crate::sys;
 
 /// What the rooms have to say while they work; only `cli` prints.
 pub trait Voice {
@@ -85,6 +88,7 @@ impl Store {
     /// # Errors
     /// When its configuration is invalid.
     pub fn of(repo: Repo, voice: Box<dyn Voice>) -> Result<Self> {
+        refuse_links(repo.elf_dir())?;
         let config = Config::load(&repo)?;
         let (spool, index_dir) = in_tree::places(&repo, &config)?;
         Ok(Self { repo, config, spool, index_dir, voice, said_behind: Cell::new(false) })
@@ -167,6 +171,19 @@ impl Store {
     fn say(&self, line: &str) {
         self.voice.say(line);
     }
+}
+
+/// Refuses directories of ours that are links: what is in them is read, written and cleaned, and would be somebody else's.
+fn refuse_links(elf_dir: &Path) -> Result<()> {
+    // Not joined with an empty name: a slash at the end would follow a link.
+    let below = ["spool", "spool/bad", "tmp"].map(|name| elf_dir.join(name));
+    for dir in [elf_dir.to_owned()].into_iter().chain(below) {
+        sys::refuse_foreign_dir(&dir).map_err(|error| Error::Refused {
+            what: format!("{} is not used: {error}", dir.display()),
+            hint: "look who put it there, and move it out of the way; git-elf makes its own".into(),
+        })?;
+    }
+    Ok(())
 }
 
 /// Waits for the lock and says who has it.

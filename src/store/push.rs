@@ -1,5 +1,6 @@
 //! What the pre-push hook asks: are the stores in step, what does a remote lack, is a pushed memory sound.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use git2::Oid;
@@ -7,9 +8,9 @@ use git2::Oid;
 use super::Store;
 use crate::error::{Doing, Error, Result};
 use crate::index::Index;
-use crate::ledger::Change;
+use crate::ledger::{Content, Item, Ledger};
 use crate::lock::{LockFile, Outcome, Silent};
-use crate::record::Id;
+use crate::record::{Id, Kind, Record};
 
 /// How often a ledger that others keep writing is compared.
 const ATTEMPTS: u32 = 3;
@@ -89,7 +90,7 @@ impl Store {
     pub fn count_new(&self, old: Option<Oid>, new: Oid) -> Result<u64> {
         let mut count = 0;
         self.ledger().changes(old, Some(new), &|_| true, &mut |change| {
-            count += u64::from(change.old.is_none() && change.new.is_some());
+            count += u64::from(change.old.is_none() && change.new_file().is_some());
             Ok(())
         })?;
         Ok(count)
@@ -100,30 +101,50 @@ impl Store {
     /// # Errors
     /// When an object cannot be read.
     pub fn flaws(&self, old: Option<Oid>, new: Oid) -> Result<Vec<(String, String)>> {
+        let ledger = self.ledger();
         let mut flaws = Vec::new();
-        self.ledger().changes(old, Some(new), &|_| true, &mut |change| {
-            if let Some(problem) = self.flaw(new, &change)? {
-                flaws.push((change.path, problem));
+        let mut sound = Vec::new();
+        ledger.changes(old, Some(new), &|_| true, &mut |change| {
+            let problem = match change.new {
+                None => return Ok(()),
+                Some(Content::Stray(problem)) => Some(problem),
+                Some(Content::File(item)) => flaw(&ledger, &change.path, item)?,
+            };
+            match (problem, change.path.rsplit('/').next().and_then(Id::of_file_name)) {
+                (Some(problem), _) => flaws.push((change.path, problem)),
+                (None, Some(id)) => sound.push((id, change.path)),
+                (None, None) => {}
             }
             Ok(())
         })?;
+        // Each leaf is read once: a hundred thousand files may be in one.
+        sound.sort_unstable();
+        for leaf in sound.chunk_by(|(a, _), (b, _)| Record::leaf(Kind::Event, *a) == Record::leaf(Kind::Event, *b)) {
+            let mut others: HashMap<Id, Vec<String>> = HashMap::new();
+            for (id, path) in ledger.neighbours(new, leaf[0].0)? {
+                others.entry(id).or_default().push(path);
+            }
+            for (id, path) in leaf {
+                if let Some(other) = others.get(id).and_then(|paths| paths.iter().find(|other| *other != path)) {
+                    flaws.push((path.clone(), format!("has the id of {other}")));
+                }
+            }
+        }
+        flaws.sort_unstable();
         Ok(flaws)
     }
+}
 
-    fn flaw(&self, tree: Oid, change: &Change) -> Result<Option<String>> {
-        let ledger = self.ledger();
-        let Some(item) = change.new else { return Ok(None) };
-        if is_conflict(&ledger.blob(item.oid)?) {
-            return Ok(Some("has conflict markers".into()));
-        }
-        match ledger.record_at(&change.path, item) {
-            Ok(_) => {}
-            Err(error @ Error::Invalid { .. }) => return Ok(Some(error.to_string())),
-            Err(error) => return Err(error),
-        }
-        let Some(id) = change.path.rsplit('/').next().and_then(Id::of_file_name) else { return Ok(None) };
-        let files = ledger.files_of(tree, id)?;
-        Ok(files.iter().find(|file| **file != change.path).map(|other| format!("has the id of {other}")))
+/// Says what is wrong with one file. Only what may be a record is read.
+fn flaw(ledger: &Ledger<'_>, path: &str, item: Item) -> Result<Option<String>> {
+    let problem = match ledger.record_at(path, item) {
+        Ok(_) => None,
+        Err(error @ Error::Invalid { .. }) => Some(error.to_string()),
+        Err(error) => return Err(error),
+    };
+    match ledger.small_blob(item)? {
+        Some(text) if is_conflict(&text) => Ok(Some("has conflict markers".into())),
+        _ => Ok(problem),
     }
 }
 

@@ -169,22 +169,50 @@ pub fn create_one_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens a file for reading and writing, creating it where it is missing.
+/// Opens a file for reading and writing, creating it where it is missing. A link is not followed.
 ///
 /// # Errors
 /// Whatever the kernel says.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let mut options = OpenOptions::new();
+    // A link in its place would be written to, and a pipe waited for.
+    options.read(true).write(true).create(true).truncate(false).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(path)?;
     share_file(&file)?;
     Ok(file)
 }
 
-/// Appends `bytes` in one write to a file that is created when missing.
+/// As [`create_dir`], for a directory that is ours alone: a symbolic link in its place is refused, wherever it leads.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub fn create_own_dir(path: &Path) -> io::Result<()> {
+    refuse_foreign_dir(path)?;
+    create_dir(path)
+}
+
+/// Refuses a path that is there and is no directory itself.
+///
+/// # Errors
+/// `NotADirectory` for a symbolic link and anything else that is no directory.
+pub fn refuse_foreign_dir(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => {
+            Err(io::Error::new(io::ErrorKind::NotADirectory, "it is a symbolic link, which is not followed"))
+        }
+        Ok(meta) if !meta.is_dir() => Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no directory")),
+        _ => Ok(()),
+    }
+}
+
+/// Appends `bytes` in one write to a file that is created when missing. A link is not followed.
 ///
 /// # Errors
 /// Whatever the kernel says.
 pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let mut file = options.open(path)?;
     share_file(&file)?;
     file.write_all(bytes)?;
     if cfg!(feature = "fault") {
@@ -228,12 +256,25 @@ pub fn identity(path: &Path) -> Option<Identity> {
     })
 }
 
+/// Opens a file for reading that has to be a regular one. A link is not followed, and a pipe is not waited for.
+///
+/// # Errors
+/// `InvalidInput` when it is something else, otherwise whatever the kernel says.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"))
+    }
+}
+
 /// Reads at most `limit` bytes of a file. A link is not followed.
 ///
 /// # Errors
 /// Whatever the kernel says.
 pub fn read_small(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let file = open_own(path)?;
     let mut bytes = Vec::with_capacity(limit + 1);
     file.take(u64::try_from(limit).expect("a small number")).read_to_end(&mut bytes)?;
     Ok(bytes)

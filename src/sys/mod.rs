@@ -34,8 +34,8 @@ pub use extensions::allow_extensions;
 #[cfg(feature = "fault")]
 pub use fault::point;
 pub use file::{
-    Identity, Prepared, append, create_dir, create_one_dir, identity, inode, links, open_or_create, overwrite, prepare,
-    process_is_alive, read_small, rename, unlink,
+    Identity, Prepared, append, create_dir, create_one_dir, create_own_dir, identity, inode, links, open_or_create,
+    open_own, overwrite, prepare, process_is_alive, read_small, refuse_foreign_dir, rename, unlink,
 };
 pub use flush::{Flush, flush_all, sync_all, sync_dir, sync_file};
 pub use sharing::{Sharing, create_shared, share, share_file};

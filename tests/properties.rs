@@ -1,0 +1,126 @@
+//! What holds for any input: the properties of the fuzz targets in `fuzz/`, with few cases, so that every run tries some.
+
+use git_elf::index::{Filter, Index};
+use git_elf::record::{Draft, Id, Record, Time, harvest, trailers};
+use git_elf::store::Update;
+use proptest::prelude::*;
+use serde_json::Value as Json;
+
+const FILE: &str = "+++\nid = \"6aqsg8x6vck8d86r\"\nkind = \"heuristic\"\ntitle = \"Take the lock\"\ndomain = \"db\"\ntags = [\"a\"]\n\
+    created = \"2026-11-24T08:02:42.475375Z\"\npaths = [\"src/lock.rs\"]\nconfidence = 0.85\nown = { deep = [1, 2.5] }\n+++\n\nText.\n";
+const LINE: &str =
+    r#"{"kind":"failure","title":"T","tags":"a,b","severity":3,"x":{"$float":"nan"},"y":[1,{"z":null}],"summary":"s"}"#;
+const MESSAGE: &str = "Fix\n\nElf-Domain: db\nElf-Failure: It grew\n without end\nElf-Severity: high\nElf-Validates: 6aqsg8x6vck8d86r held\n";
+const PUSH: &str = "refs/elf/memory aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa refs/elf/memory 0000000000000000000000000000000000000000\n";
+
+/// A text with some of it cut out and something put in, a few times: most stay almost right.
+fn around(text: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        "[-+ a-z0-9\"=\\[\\]{}.:,#\\n]{0,12}".prop_map(String::into_bytes),
+        any::<String>().prop_map(String::into_bytes),
+        proptest::collection::vec(any::<u8>(), 0..8),
+        Just(b"\n+++\n".to_vec()),
+        (1..200_usize).prop_map(|n| b"[".repeat(n)),
+        "(inf|nan|-0\\.0|1e[0-9]{1,3}|[0-9]{15,25}|[0-9]{4}-[0-9]{2}-[0-9]{2})".prop_map(String::into_bytes),
+    ];
+    proptest::collection::vec((any::<prop::sample::Index>(), 0..6_usize, part), 0..4).prop_map(move |edits| {
+        let mut bytes = text.as_bytes().to_vec();
+        for (at, cut, part) in edits {
+            let at = at.index(bytes.len() + 1);
+            let end = (at + cut).min(bytes.len());
+            bytes.splice(at..end, part);
+        }
+        bytes
+    })
+}
+
+/// What was accepted is read back from its file, and from its line of an export.
+fn survives(record: &Record) -> Result<(), TestCaseError> {
+    let text = record.to_text();
+    if record.check_size().is_err() {
+        return Ok(());
+    }
+    let again = Record::parse(text.as_bytes()).map_err(|error| TestCaseError::fail(format!("{error}: {text:?}")))?;
+    prop_assert_eq!(again.to_text(), text.clone());
+    let line = Json::Object(record.to_json()).to_string();
+    let imported = Draft::from_json(&line).and_then(Draft::finish);
+    let imported = imported.map_err(|error| TestCaseError::fail(format!("{error}: {line}")))?;
+    prop_assert_eq!(imported.to_text(), text);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_file_is_a_record_that_survives_or_none(bytes in around(FILE)) {
+        if let Ok(record) = Record::parse(&bytes) {
+            survives(&record)?;
+        }
+    }
+
+    #[test]
+    fn any_line_is_a_record_that_survives_or_none(bytes in around(LINE)) {
+        let draft = std::str::from_utf8(&bytes).ok().and_then(|line| Draft::from_json(line).ok());
+        if let Some(mut draft) = draft {
+            draft.derive_id();
+            if let Ok(record) = draft.finish() {
+                survives(&record)?;
+            }
+        }
+    }
+
+    #[test]
+    fn any_commit_message_says_the_same_twice(bytes in around(MESSAGE)) {
+        if let Ok(trailers) = trailers(&String::from_utf8_lossy(&bytes)) {
+            let resolve = |typed: &str| Id::normalise(typed).and_then(|id| id.parse());
+            let said = || harvest(&trailers, "A <a@b>", Time::from_seconds(7).unwrap(), &resolve).records;
+            prop_assert_eq!(said(), said());
+            said().iter().try_for_each(survives)?;
+        }
+    }
+
+    #[test]
+    fn any_line_of_a_push_is_taken_apart_without_loss(bytes in around(PUSH)) {
+        for update in Update::read(&bytes[..], &|update: &Update| update.is_memory("refs/elf/memory")).unwrap() {
+            let line = format!("{} {} {} {}", update.local_ref, update.local, update.remote_ref, update.remote);
+            prop_assert_eq!(Update::parse(&line), Some(update));
+        }
+    }
+
+    #[test]
+    fn any_search_is_no_error(typed in ".{0,200}", operators in "[-\"*()^:+{} a-zA-Z]{0,60}") {
+        let index = Index::in_memory().unwrap();
+        for typed in [typed, operators] {
+            index.search(&typed, &Filter::default()).unwrap();
+            index.search("x", &Filter { path: Some(typed), ..Filter::default() }).unwrap();
+        }
+    }
+}
+
+/// What was found once.
+#[test]
+fn found_before() {
+    let file = |more: &str| FILE.replace("own = ", &format!("{more}\nown = "));
+    for more in [
+        "summary = \"s\"",
+        "x = { \"$datetime\" = \"2026-01-01T00:00:00Z\" }",
+        "x = { \"$table\" = { a = 1 } }",
+        "x = 1.7976931348623157e308",
+        "y = 0.1000000000000000055511151231257827",
+    ] {
+        survives(&Record::parse(file(more).as_bytes()).unwrap()).unwrap();
+    }
+    // A default that was not written is not added by an import.
+    let record = Record::parse(FILE.replace("confidence = 0.85\n", "").as_bytes()).unwrap();
+    survives(&record).unwrap();
+    for reserved in ["golden", "score", "state", "body", "history"] {
+        assert_eq!(Record::parse(file(&format!("{reserved} = 1")).as_bytes()).unwrap_err().field(), Some(reserved));
+    }
+    let deep = format!("{{\"kind\":\"failure\",\"title\":\"T\",\"x\":{}{}}}", "[".repeat(100), "]".repeat(100));
+    assert_eq!(Draft::from_json(&deep).unwrap().finish().unwrap_err().field(), Some("x"));
+    let words = "word ".repeat(5_000);
+    for typed in [words.clone(), words.replace(' ', "* "), words.replace("word", "-word"), format!("\"{words}\"")] {
+        Index::in_memory().unwrap().search(&typed, &Filter::default()).unwrap();
+    }
+}
