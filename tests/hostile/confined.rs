@@ -98,6 +98,8 @@ fn leads_out(call: &str, root: &Path, program: &Path) -> bool {
     // What a name led to in the end, links followed: strace adds it to the descriptor that is returned.
     let result = call.rsplit_once(" = ").map_or("", |(_, result)| result);
     let resolved = result.split_once('<').and_then(|(_, path)| path.split_once('>')).map(|(path, _)| path);
+    // /proc/self is a link to the process's own number.
+    let resolved = resolved.filter(|_| !call.contains("\"/proc/self/"));
     let mut paths = named.chain(resolved).filter(|path| path.starts_with('/') || path.contains(".."));
     paths.any(|path| {
         let inside = [&repo, &root.join("home")].iter().any(|dir| Path::new(path).starts_with(dir));
