@@ -19,6 +19,10 @@ pub enum Error {
     #[error("{field}: {problem}")]
     Invalid { field: String, problem: String },
 
+    /// What looks like a secret; nothing was written. It is never repeated.
+    #[error("looks like a secret: {places}; not recorded")]
+    Secret { field: String, rule: &'static str, places: String },
+
     /// No repository at the place asked for, or one that git itself would not open.
     #[error("{reason}")]
     NotARepository { reason: String },
@@ -85,7 +89,7 @@ impl Error {
     /// Returns the process exit status: 1 it did not happen, 2 invalid input, 3 a check found problems, 4 lock taken.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Invalid { .. } | Self::NotFound { .. } | Self::Ambiguous { .. } => 2,
+            Self::Invalid { .. } | Self::Secret { .. } | Self::NotFound { .. } | Self::Ambiguous { .. } => 2,
             Self::Problems { .. } => 3,
             Self::LockTaken { .. } => 4,
             _ => 1,
@@ -95,7 +99,7 @@ impl Error {
     /// Names the field at fault, where one is.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::Invalid { field, .. } => Some(field),
+            Self::Invalid { field, .. } | Self::Secret { field, .. } => Some(field),
             Self::NotFound { .. } | Self::Ambiguous { .. } => Some("id"),
             _ => None,
         }
@@ -107,6 +111,11 @@ impl Error {
             Self::NotARepository { .. } => "run this inside a git repository, or make one with `git init`".into(),
             Self::NoIdentity { missing } => format!("git config --global {missing} \"…\""),
             Self::Refused { hint, .. } if !hint.is_empty() => hint.clone(),
+            Self::Secret { rule, .. } => {
+                format!(
+                    "take it out; when it is none: --allow-secret {rule}, or git config --add elf.allowSecret {rule}"
+                )
+            }
             Self::NotFound { .. } => "git elf list shows what there is; git elf search WORDS finds it".into(),
             Self::Ambiguous { .. } => "give more characters of the id".into(),
             Self::LockTaken { .. } => {

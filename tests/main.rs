@@ -21,6 +21,7 @@ mod hooks;
 mod install;
 mod locks;
 mod power_cut;
+mod secrets;
 mod support;
 mod titles;
 mod torture;

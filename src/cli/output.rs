@@ -12,6 +12,7 @@ use anstyle::Style;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value as Json};
 
+use crate::record::secret::redacted;
 use crate::store::Voice;
 
 /// Standard output, buffered, with what is known about it.
@@ -116,7 +117,8 @@ impl Speaker {
 
 impl Voice for Speaker {
     fn say(&self, line: &str) {
-        let line = if self.terminal { escaped(line) } else { Cow::Borrowed(line) };
+        let line = redacted(line);
+        let line = if self.terminal { escaped(&line) } else { Cow::Borrowed(&*line) };
         // A closed stderr is no reason to stop.
         let _ = writeln!(io::stderr(), "elf: {line}");
     }

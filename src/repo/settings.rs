@@ -29,6 +29,20 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Returns all values of a key that may be set several times, those of the files first.
+    pub fn all(&self, key: &str) -> Vec<String> {
+        let key = key.to_ascii_lowercase();
+        let mut values = Vec::new();
+        if let Ok(entries) = self.files.multivar(&key, None) {
+            // An entry without a value, or one that is not UTF-8, is no name of anything.
+            let _ = entries.for_each(|entry| values.extend(entry.value().ok().map(str::to_owned)));
+        }
+        values.extend(self.given.iter().filter(|(name, _)| *name == key).map(|(_, value)| value.clone()));
+        values
+    }
+}
+
 /// Reads `GIT_CONFIG_COUNT` with its numbered keys and values, then `GIT_CONFIG_PARAMETERS`, which wins (git-config(1)).
 fn given_in_the_environment() -> Vec<(String, String)> {
     let read = |name: &str| std::env::var(name).ok();

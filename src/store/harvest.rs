@@ -29,6 +29,8 @@ struct Said {
     paragraphs: Vec<Vec<(String, String)>>,
     author: String,
     date: Time,
+    /// Rules of the secret scan whose findings are accepted.
+    allowed: Vec<String>,
 }
 
 impl Store {
@@ -45,9 +47,12 @@ impl Store {
             }
             Err(error) => return Err(error).doing(|| "read HEAD".into()),
         };
-        let new = Said::by(&commit)?;
-        let replaced: Vec<_> =
-            self.replaced_by(&commit).iter().filter_map(|old| Some((old.id(), Said::by(old).ok()?))).collect();
+        let new = Said::by(&commit, &self.config.allow_secret)?;
+        let replaced: Vec<_> = self
+            .replaced_by(&commit)
+            .iter()
+            .filter_map(|old| Some((old.id(), Said::by(old, &self.config.allow_secret).ok()?)))
+            .collect();
         if new.trailers.is_empty() && replaced.iter().all(|(_, said)| said.paragraphs.is_empty()) {
             return self.drain_once().map(|()| Vec::new());
         }
@@ -134,7 +139,7 @@ impl Store {
 }
 
 impl Said {
-    fn by(commit: &Commit<'_>) -> Result<Self> {
+    fn by(commit: &Commit<'_>, allowed: &[String]) -> Result<Self> {
         let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
         let author = commit.author();
         let date = Time::from_seconds(author.when().seconds())
@@ -142,18 +147,24 @@ impl Said {
         let paragraphs = message.split("\n\n").map(|paragraph| trailers(&format!("x\n\n{}\n", paragraph.trim())));
         let mut paragraphs = paragraphs.collect::<Result<Vec<_>>>()?;
         paragraphs.retain(|trailers| !trailers.is_empty());
-        Ok(Self { trailers: trailers(&message)?, paragraphs, author: identity(&author), date })
+        Ok(Self {
+            trailers: trailers(&message)?,
+            paragraphs,
+            author: identity(&author),
+            date,
+            allowed: allowed.to_vec(),
+        })
     }
 
     fn harvest(&self, resolve: &dyn Fn(&str) -> Result<Id>) -> Harvest {
-        harvest(&self.trailers, &self.author, self.date, resolve)
+        harvest(&self.trailers, &self.allowed, &self.author, self.date, resolve)
     }
 
     /// Returns what all paragraphs say, those included that are no trailers to git.
     fn everything(&self, resolve: &dyn Fn(&str) -> Result<Id>) -> Vec<Record> {
         let mut records = self.harvest(resolve).records;
         for trailers in &self.paragraphs {
-            records.extend(harvest(trailers, &self.author, self.date, resolve).records);
+            records.extend(harvest(trailers, &self.allowed, &self.author, self.date, resolve).records);
         }
         records.sort_by_key(|record| record.id);
         records.dedup_by_key(|record| record.id);
@@ -163,7 +174,9 @@ impl Said {
     /// Tells whether what `old` said under this id is no longer said. What is said again by another author, or at another
     /// date, has a new id that takes the place of this one.
     fn withdraws(&self, id: Id, old: &Self, resolve: &dyn Fn(&str) -> Result<Id>) -> bool {
-        let says = |trailers: &[(String, String)]| has(&harvest(trailers, &old.author, old.date, resolve).records, id);
+        let says = |trailers: &[(String, String)]| {
+            has(&harvest(trailers, &old.allowed, &old.author, old.date, resolve).records, id)
+        };
         says(&self.trailers) || !self.paragraphs.iter().any(|paragraph| says(paragraph))
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Doing, Error, Result};
 use crate::index::Index;
 use crate::ledger::Change;
 use crate::lock::{LockFile, Outcome};
-use crate::record::Id;
+use crate::record::{Id, Record, secret};
 
 /// How often a ledger that others keep writing is compared.
 const ATTEMPTS: u32 = 3;
@@ -91,28 +91,52 @@ impl Store {
     pub fn flaws(&self, old: Option<Oid>, new: Oid) -> Result<Vec<(String, String)>> {
         let mut flaws = Vec::new();
         self.ledger().changes(old, Some(new), &|_| true, &mut |change| {
-            if let Some(problem) = self.flaw(new, &change)? {
-                flaws.push((change.path, problem));
+            if let Some((name, problem)) = self.flaw(new, &change)? {
+                flaws.push((name.unwrap_or(change.path), problem));
             }
             Ok(())
         })?;
         Ok(flaws)
     }
 
-    fn flaw(&self, tree: Oid, change: &Change) -> Result<Option<String>> {
+    /// Returns what is wrong with a file, and another name for it where its path must not be repeated.
+    fn flaw(&self, tree: Oid, change: &Change) -> Result<Option<(Option<String>, String)>> {
         let ledger = self.ledger();
         let Some(item) = change.new else { return Ok(None) };
         if is_conflict(&ledger.blob(item.oid)?) {
-            return Ok(Some("has conflict markers".into()));
+            return Ok(Some((None, "has conflict markers".into())));
         }
         match ledger.record_at(&change.path, item) {
-            Ok(_) => {}
-            Err(error @ Error::Invalid { .. }) => return Ok(Some(error.to_string())),
+            Ok(record) => {
+                if let Some(problem) = self.secret_in(&record, &ledger.blob(item.oid)?) {
+                    // The path has words of the title.
+                    return Ok(Some((Some(record.id.to_string()), problem)));
+                }
+            }
+            Err(error @ Error::Invalid { .. }) => return Ok(Some((None, error.to_string()))),
             Err(error) => return Err(error),
         }
         let Some(id) = change.path.rsplit('/').next().and_then(Id::of_file_name) else { return Ok(None) };
         let files = ledger.files_of(tree, id)?;
-        Ok(files.iter().find(|file| **file != change.path).map(|other| format!("has the id of {other}")))
+        Ok(files.iter().find(|file| **file != change.path).map(|other| (None, format!("has the id of {other}"))))
+    }
+}
+
+impl Store {
+    /// Says which secret a record of the ledger seems to hold, by rule and position; the text is searched for what is no value of
+    /// the record, such as a comment.
+    pub(super) fn secret_in(&self, record: &Record, text: &[u8]) -> Option<String> {
+        let allowed = &self.config.allow_secret;
+        let mut found = record.secrets(allowed);
+        if found.is_empty() {
+            let carried = secret::allowed_by(&record.extra);
+            let text = String::from_utf8_lossy(text);
+            let new = secret::scan(&text).into_iter().filter(|finding| {
+                !carried.contains(&finding.rule) && !allowed.iter().any(|allowed| allowed == finding.rule)
+            });
+            found.extend(new.map(|finding| ("file".to_owned(), finding)));
+        }
+        (!found.is_empty()).then(|| format!("looks like a secret: {}", secret::places(&found)))
     }
 }
 
