@@ -26,6 +26,8 @@ pub struct Config {
     pub push: Push,
     /// `elf.agent`, or the variable `ELF_AGENT`: the name of the coding agent that records.
     pub agent: Option<String>,
+    /// `commit.gpgSign`: whether git signs commits, and so the ledger's.
+    pub signs: bool,
     /// `elf.allowSecret`, any number of times: rules of the secret scan whose findings are accepted.
     pub allow_secret: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl Config {
             },
             agent: std::env::var("ELF_AGENT").ok().filter(|name| !name.is_empty()).or_else(|| get("elf.agent")),
             allow_secret,
+            signs: settings.is_on("commit.gpgSign")?,
         })
     }
 }

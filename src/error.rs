@@ -47,6 +47,10 @@ pub enum Error {
     #[error("the lock stayed taken for {waited_ms} ms by {holder}")]
     LockTaken { holder: String, waited_ms: u128 },
 
+    /// git could not sign a commit of the ledger; nothing was committed.
+    #[error("signing failed: {reason}")]
+    Signing { reason: String },
+
     /// Somebody else holds git's own lock on the ledger's ref.
     #[error("{path} exists: another git process is updating the ref, or one died there")]
     RefLocked { path: String },
@@ -111,6 +115,10 @@ impl Error {
             Self::NotARepository { .. } => "run this inside a git repository, or make one with `git init`".into(),
             Self::NoIdentity { missing } => format!("git config --global {missing} \"…\""),
             Self::Refused { hint, .. } if !hint.is_empty() => hint.clone(),
+            Self::Signing { .. } => {
+                "git elf doctor says more; git -c commit.gpgSign=false elf list commits what waits without a signature"
+                    .into()
+            }
             Self::Secret { rule, .. } => {
                 format!(
                     "take it out; when it is none: --allow-secret {rule}, or git config --add elf.allowSecret {rule}"

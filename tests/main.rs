@@ -22,6 +22,7 @@ mod install;
 mod locks;
 mod power_cut;
 mod secrets;
+mod signing;
 mod support;
 mod titles;
 mod torture;

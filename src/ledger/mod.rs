@@ -13,10 +13,13 @@
 //!
 //! [`Ledger::heal`]: crate::ledger::Ledger::heal
 
+mod child;
+mod filter;
 mod mend;
 mod objects;
 mod read;
 mod refs;
+mod sign;
 mod tree;
 
 use std::cell::RefCell;
@@ -25,6 +28,8 @@ use std::path::PathBuf;
 
 use git2::{ObjectType, Oid};
 
+pub use filter::FIELD as FILTER_FIELD;
+pub use sign::failure as signing_failure;
 pub use tree::{Change, Item};
 
 use crate::error::{Doing, Error, Result};
@@ -38,6 +43,7 @@ pub const README: &str = include_str!("README.md");
 
 /// A ledger in an open repository.
 pub struct Ledger<'r> {
+    repo: &'r Repo,
     git: &'r git2::Repository,
     name: String,
     scratch: PathBuf,
@@ -46,6 +52,9 @@ pub struct Ledger<'r> {
     checked: RefCell<HashSet<Oid>>,
     /// Loose files that were found torn while a tip was mended.
     torn: RefCell<Vec<Oid>>,
+    filters: filter::Filters,
+    /// Whether commits are signed.
+    signs: bool,
 }
 
 /// Where the ledger stands.
@@ -75,13 +84,23 @@ impl<'r> Ledger<'r> {
     pub fn new(repo: &'r Repo, name: &str) -> Self {
         let common = repo.common_dir();
         Self {
+            repo,
             git: repo.git(),
             name: name.to_owned(),
             scratch: repo.elf_dir().join("tmp"),
             flush: Flush::of(common),
             checked: RefCell::default(),
             torn: RefCell::default(),
+            filters: filter::Filters::default(),
+            signs: false,
         }
+    }
+
+    /// Says whether commits are signed; they are not, unless told so.
+    #[must_use]
+    pub fn signing(mut self, signs: bool) -> Self {
+        self.signs = signs;
+        self
     }
 
     /// Returns the full name of the ref.
@@ -140,8 +159,10 @@ impl<'r> Ledger<'r> {
     /// When an object cannot be read.
     pub fn holds(&self, tree: Oid, id: Id, blob: Oid) -> Result<bool> {
         for kind in Kind::ALL {
-            if self.files_at(tree, kind, id)?.iter().any(|(_, found)| *found == blob) {
-                return Ok(true);
+            for (path, found) in self.files_at(tree, kind, id)? {
+                if found == blob || self.hash_at(&path, found)? == Some(blob) {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
@@ -184,10 +205,12 @@ impl<'r> Ledger<'r> {
             return Err(Error::invalid("file", format!("is no plain file (mode {:o})", item.mode)));
         }
         let size = self.size_of(item.oid)?;
-        if size > field::FILE_MAX {
+        // A filter may make it larger; the text is measured too.
+        let limit = if self.may_filter() { 2 * field::FILE_MAX } else { field::FILE_MAX };
+        if size > limit {
             return Err(Error::invalid("file", format!("has {size} bytes (limit: {})", field::FILE_MAX)));
         }
-        let record = Record::parse(&self.blob(item.oid)?)?;
+        let record = Record::parse(&self.text_at(path, item.oid)?)?;
         let (leaf, name) = path.rsplit_once('/').unwrap_or(("", path));
         if leaf != Record::leaf(record.kind, record.id) || Id::of_file_name(name) != Some(record.id) {
             return Err(Error::invalid(
@@ -220,7 +243,10 @@ impl<'r> Ledger<'r> {
     ) -> Result<Published> {
         self.refuse_checked_out()?;
         self.refuse_foreign(base)?;
-        let batch = objects::build(self.git, base, files, message, who)?;
+        let mut batch = objects::build(self.git, base, files, &self.filtered(files)?, message, who)?;
+        if self.signs {
+            self.sign(&mut batch, base, message, who)?;
+        }
         let place = objects::Place::new(self.git, &self.scratch)?;
         let value = refs::prepare_value(&self.scratch, batch.commit)?;
         place.write(&batch, &value, self.flush)?;

@@ -79,7 +79,7 @@ impl Store {
     }
 
     fn drain_once(&self) -> Result<()> {
-        if self.spool.is_empty() {
+        if self.spool.is_empty() || self.config.signs {
             return Ok(());
         }
         self.drain_if_free("hook", Duration::ZERO).map(drop)

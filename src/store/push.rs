@@ -7,7 +7,7 @@ use git2::Oid;
 use super::{Spoken, Store};
 use crate::error::{Doing, Error, Result};
 use crate::index::Index;
-use crate::ledger::Change;
+use crate::ledger::{Change, FILTER_FIELD};
 use crate::lock::{LockFile, Outcome};
 use crate::record::{Id, Record, secret};
 
@@ -113,6 +113,8 @@ impl Store {
                     return Ok(Some((Some(record.id.to_string()), problem)));
                 }
             }
+            // Whoever has no key may push what others wrote.
+            Err(error @ Error::Invalid { .. }) if error.field() == Some(FILTER_FIELD) => return Ok(None),
             Err(error @ Error::Invalid { .. }) => return Ok(Some((None, error.to_string()))),
             Err(error) => return Err(error),
         }
@@ -128,7 +130,7 @@ impl Store {
     pub(super) fn secret_in(&self, record: &Record, text: &[u8]) -> Option<String> {
         let allowed = &self.config.allow_secret;
         let mut found = record.secrets(allowed);
-        if found.is_empty() {
+        if found.is_empty() && Record::parse(text).is_ok() {
             let carried = secret::allowed_by(&record.extra);
             let text = String::from_utf8_lossy(text);
             let new = secret::scan(&text).into_iter().filter(|finding| {
