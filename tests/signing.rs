@@ -17,6 +17,12 @@ fn has(program: &str) -> bool {
     found
 }
 
+/// Lines for an import.
+fn lines(title: &str, count: usize) -> String {
+    let lines: Vec<_> = (0..count).map(|i| format!("{{\"kind\":\"failure\",\"title\":\"{title} {i}\"}}")).collect();
+    lines.join("\n")
+}
+
 impl Sandbox {
     fn set(&self, key: &str, value: &str) {
         self.git(["config", key, value]).ok();
@@ -65,7 +71,7 @@ fn memories_are_signed_with_ssh_one_by_one_and_in_bulk() {
     let unsigned = sandbox.record("Before signing was on");
     sandbox.signs_with_ssh();
     let ids = [sandbox.record("Signed"), sandbox.record("Signed as well: \u{e9}")];
-    let lines: String = (0..100).map(|i| format!("{{\"kind\":\"failure\",\"title\":\"Line {i}\"}}\n")).collect();
+    let lines = lines("Line", 100);
     sandbox.elf_with_input(["import", "--from", "jsonl", "-"], &lines).ok();
     sandbox.elf(["edit", &ids[0], "--title", "Signed and edited"]).ok();
     let signed = sandbox.git(["rev-list", "refs/elf/memory", "-n", "4"]).ok().out;
@@ -235,7 +241,7 @@ fn records_go_through_the_filter_and_come_back() {
         let path = format!("heuristics/{}/{}/{}/{id}.md", &id[..1], &id[1..2], &id[2..3]);
         assert!(ran.err.contains(&format!("git show refs/elf/memory:{path}")), "{}", ran.err);
         assert!(sandbox.tree().contains(&path));
-        let lines: String = (0..5).map(|i| format!("{{\"kind\":\"failure\",\"title\":\"Numbat {i}\"}}\n")).collect();
+        let lines = lines("Numbat", 5);
         let import = || sandbox.elf_with_input(["import", "--from", "jsonl", "-"], &lines).ok().out;
         assert_eq!(import(), "imported 5, already there 0, rejected 0\n");
         assert_eq!(import(), "imported 0, already there 5, rejected 0\n");
