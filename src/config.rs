@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::error::{Doing, Error, Result};
+use crate::record::secret;
 use crate::repo::Repo;
 
 /// The ref that holds the ledger when nothing is configured.
@@ -29,6 +30,10 @@ pub struct Config {
     pub push: Push,
     /// `elf.agent`, or the variable `ELF_AGENT`: the name of the coding agent that records.
     pub agent: Option<String>,
+    /// `commit.gpgSign`: whether git signs commits, and so the ledger's.
+    pub signs: bool,
+    /// `elf.allowSecret`, any number of times: rules of the secret scan whose findings are accepted.
+    pub allow_secret: Vec<String>,
 }
 
 /// When records on the current branch are committed; on any other ref they always are, at once.
@@ -64,6 +69,8 @@ impl Config {
     pub fn load(repo: &Repo) -> Result<Self> {
         let settings = repo.settings()?;
         let get = |key: &str| settings.get(key);
+        let allow_secret = settings.all("elf.allowSecret");
+        secret::checked_rules("elf.allowSecret", &allow_secret)?;
         let ledger_ref = match get("elf.ref") {
             Some(name) => name,
             None => tracked_ref(repo)?.unwrap_or_else(|| DEFAULT_REF.to_owned()),
@@ -90,6 +97,8 @@ impl Config {
                 Some(other) => return Err(Error::invalid("elf.push", format!("{other:?} is none of warn, off"))),
             },
             agent: std::env::var("ELF_AGENT").ok().filter(|name| !name.is_empty()).or_else(|| get("elf.agent")),
+            allow_secret,
+            signs: settings.is_on("commit.gpgSign")?,
         })
     }
 

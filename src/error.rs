@@ -19,6 +19,10 @@ pub enum Error {
     #[error("{field}: {problem}")]
     Invalid { field: String, problem: String },
 
+    /// What looks like a secret; nothing was written. It is never repeated.
+    #[error("looks like a secret: {places}; not recorded")]
+    Secret { field: String, rule: &'static str, places: String },
+
     /// No repository at the place asked for, or one that git itself would not open.
     #[error("{reason}")]
     NotARepository { reason: String },
@@ -46,6 +50,10 @@ pub enum Error {
     /// The repository lock stayed taken until the deadline.
     #[error("the lock stayed taken for {waited_ms} ms by {holder}")]
     LockTaken { holder: String, waited_ms: u128 },
+
+    /// git could not sign a commit of the ledger; nothing was committed.
+    #[error("signing failed: {reason}")]
+    Signing { reason: String },
 
     /// Somebody else holds git's own lock on the ledger's ref.
     #[error("{path} exists: another git process is updating the ref, or one died there")]
@@ -93,7 +101,7 @@ impl Error {
     /// Returns the process exit status: 1 it did not happen, 2 invalid input, 3 a check found problems, 4 lock taken.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Invalid { .. } | Self::NotFound { .. } | Self::Ambiguous { .. } => 2,
+            Self::Invalid { .. } | Self::Secret { .. } | Self::NotFound { .. } | Self::Ambiguous { .. } => 2,
             Self::Problems { .. } => 3,
             Self::LockTaken { .. } => 4,
             _ => 1,
@@ -103,7 +111,7 @@ impl Error {
     /// Names the field at fault, where one is.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::Invalid { field, .. } => Some(field),
+            Self::Invalid { field, .. } | Self::Secret { field, .. } => Some(field),
             Self::NotFound { .. } | Self::Ambiguous { .. } => Some("id"),
             _ => None,
         }
@@ -116,6 +124,15 @@ impl Error {
             Self::NoIdentity { missing } => format!("git config --global {missing} \"…\""),
             Self::Refused { hint, .. } if !hint.is_empty() => hint.clone(),
             Self::Deferred { .. } => "the records wait; the next git elf command after it commits them".into(),
+            Self::Signing { .. } => {
+                "git elf doctor says more; git -c commit.gpgSign=false elf list commits what waits without a signature"
+                    .into()
+            }
+            Self::Secret { rule, .. } => {
+                format!(
+                    "take it out; when it is none: --allow-secret {rule}, or git config --add elf.allowSecret {rule}"
+                )
+            }
             Self::NotFound { .. } => "git elf list shows what there is; git elf search WORDS finds it".into(),
             Self::Ambiguous { .. } => "give more characters of the id".into(),
             Self::Promised { name, remote, .. } => format!("git fetch --refetch --no-filter {remote} {name}"),

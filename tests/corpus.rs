@@ -13,7 +13,7 @@ use crate::support::Sandbox;
 const SLICE: usize = 3_000;
 const PHRASES: usize = 200;
 
-fn corpus(limit: usize) -> Option<Vec<String>> {
+pub fn corpus(limit: usize) -> Option<Vec<String>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/lessons.jsonl.gz");
     let Ok(file) = File::open(&path) else {
         eprintln!("SKIPPED: {} is not there", path.display());

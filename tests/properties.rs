@@ -74,7 +74,7 @@ proptest! {
     fn any_commit_message_says_the_same_twice(bytes in around(MESSAGE)) {
         if let Ok(trailers) = trailers(&String::from_utf8_lossy(&bytes)) {
             let resolve = |typed: &str| Id::normalise(typed).and_then(|id| id.parse());
-            let said = || harvest(&trailers, "A <a@b>", Time::from_seconds(7).unwrap(), &resolve).records;
+            let said = || harvest(&trailers, &[], "A <a@b>", Time::from_seconds(7).unwrap(), &resolve).records;
             prop_assert_eq!(said(), said());
             said().iter().try_for_each(survives)?;
         }

@@ -9,7 +9,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(trailers) = trailers(&message) else { return };
     let date = Time::from_seconds(1_700_000_000).expect("a time of this century");
     let resolve = |typed: &str| Id::normalise(typed).and_then(|id| id.parse());
-    let said = || harvest(&trailers, "A <a@example.org>", date, &resolve).records;
+    let said = || harvest(&trailers, &[], "A <a@example.org>", date, &resolve).records;
     let texts: Vec<_> = said().iter().map(Record::to_text).collect();
     assert_eq!(texts, said().iter().map(Record::to_text).collect::<Vec<_>>());
     for text in texts {

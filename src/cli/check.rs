@@ -65,6 +65,11 @@ pub fn findings(report: &Report) -> Vec<(&'static str, Vec<String>, &'static str
             "correct these files on the ledger's ref with git; they are never changed here",
         ),
         (
+            "records with a secret",
+            report.secrets.iter().map(|(id, problem)| format!("{id}: {problem}")).collect(),
+            "change the secret where it is used, since git keeps what was recorded; when it is none: git config --add elf.allowSecret RULE",
+        ),
+        (
             "spool entries that cannot be read",
             report.bad_entries.clone(),
             "look into them in spool/bad below .git/elf, record again what they say, then remove them",

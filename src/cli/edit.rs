@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use toml::Value;
 
-use super::record::{read_text, sign};
+use super::record::{allowed, read_text, sign};
 use super::{Context, Done, Outcome, editor, open_store};
 use crate::error::{Error, Result};
 use crate::record::{Draft, Id, Kind, Record, Time, Verb, edited, field, fold, typed_value};
@@ -38,6 +38,9 @@ pub struct Args {
     /// A new value for a key; an empty one removes it
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Accept what a rule of the secret scan finds; the record keeps which rule
+    #[arg(long, value_name = "RULE")]
+    allow_secret: Vec<String>,
     /// The coding agent that edits (default: ELF_AGENT, elf.agent)
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
@@ -80,7 +83,8 @@ impl Args {
                 Error::invalid("edit", "nothing to change: give --title, -m, -F, --domain, --tags or --set").into()
             );
         };
-        let written = store.amend("edit", || self.events(&store, id, &edits))?;
+        let allowed = allowed(&store, &self.allow_secret)?;
+        let written = store.amend("edit", || self.events(&store, id, &edits, &allowed))?;
         for (event, receipt) in written {
             if self.json {
                 let mut object = serde_json::Map::new();
@@ -119,7 +123,7 @@ impl Args {
     }
 
     /// Makes the events, under the lock, from what the record says now.
-    fn events(&self, store: &Store, id: Id, edits: &[Edit]) -> Result<Vec<Record>> {
+    fn events(&self, store: &Store, id: Id, edits: &[Edit], allowed: &[String]) -> Result<Vec<Record>> {
         let history = store.read(|index| index.events_of(id))?;
         // An edit must win over every earlier one even when this machine's clock is behind.
         let mut time = history.iter().map(|event| event.created.next()).fold(Time::now(), Time::max);
@@ -137,7 +141,7 @@ impl Args {
             draft.put("created", time.to_string());
             draft.body(edit.body.clone());
             sign(&mut draft, store, self.agent.clone())?;
-            events.push(draft.finish()?);
+            events.push(draft.finish_allowing(allowed)?);
             time = time.next();
         }
         Ok(events)

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::record::sign;
+use super::record::{allowed, sign};
 use super::{Context, Done, Outcome, open_store};
 use crate::error::{Error, Result};
 use crate::record::{Draft, Id, Kind, Record, Verb, live_events};
@@ -17,6 +17,9 @@ struct Common {
     /// The coding agent that says so (default: ELF_AGENT, elf.agent)
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Accept what a rule of the secret scan finds; the record keeps which rule
+    #[arg(long, value_name = "RULE")]
+    allow_secret: Vec<String>,
     /// Queue it without waiting for the lock
     #[arg(long)]
     no_wait: bool,
@@ -156,7 +159,7 @@ impl Common {
         draft.put_some("note", self.note.clone());
         draft.put_some("by", by.map(|by| by.to_string()));
         sign(&mut draft, store, self.agent.clone())?;
-        draft.finish()
+        draft.finish_allowing(&allowed(store, &self.allow_secret)?)
     }
 
     fn print(&self, context: &mut Context, receipts: &[(Record, Receipt)]) -> Outcome {

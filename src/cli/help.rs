@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{Context, Done, Outcome};
 use crate::error::Error;
+use crate::record::secret::redacted;
 
 /// What `git elf`, `git elf -h` and `git elf help` print: below 2 KB, since some agents see no more.
 pub const TEXT: &str = "\
@@ -49,7 +50,7 @@ status 0 of `git elf record` means that the record is durable: committed, or que
 answers searches; it may be deleted at any time and rebuilds itself.
 
 Configuration (git config): elf.ref, elf.commit (flush or immediate), elf.lockTimeout (seconds, 10), elf.staleLockAge (seconds, 300), elf.walLimit (bytes, 256k), elf.push (warn or off), \
-elf.agent. Environment: ELF_AGENT names the coding agent that records.";
+elf.allowSecret, elf.agent. Environment: ELF_AGENT names the coding agent that records.";
 
 /// Print what this program, or one verb, can do
 #[derive(clap::Args, Default)]
@@ -82,6 +83,7 @@ pub fn explain(usage: &clap::Error, wants_json: bool) -> ExitCode {
     }
     // `git elf --help` is the man page; `-h` is answered here.
     let text = usage.render().to_string().replace("'--help'", "'-h'");
+    let text = redacted(&text);
     if wants_json {
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         super::complain_in_json(first, None, Some("git elf VERB -h explains a verb"));

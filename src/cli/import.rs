@@ -6,8 +6,10 @@ use std::io::{BufRead, BufReader, Read};
 
 use serde_json::{Map, json};
 
+use super::record::allowed;
 use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Error, Result};
+use crate::record::secret::redacted;
 use crate::record::{Draft, Id, Record, field};
 use crate::store::Store;
 
@@ -32,6 +34,9 @@ pub struct Args {
     /// A file, or `-` for stdin
     #[arg(value_name = "FILE")]
     file: String,
+    /// Accept what a rule of the secret scan finds; the record keeps which rule
+    #[arg(long, value_name = "RULE")]
+    allow_secret: Vec<String>,
     /// Print {"imported","present","rejected"}
     #[arg(long)]
     json: bool,
@@ -63,11 +68,11 @@ impl Args {
             "-" => Box::new(std::io::stdin()),
             file => Box::new(File::open(file).doing(|| format!("read {file}"))?),
         };
-        let tally = import(&store, BufReader::with_capacity(1 << 16, input));
+        let tally = import(&store, BufReader::with_capacity(1 << 16, input), &allowed(&store, &self.allow_secret)?);
         store.report("importing", 0);
         let tally = tally?;
         for (line, error) in &tally.rejected {
-            talk!("elf: line {line}: {error}");
+            talk!("elf: line {line}: {}", redacted(&error.to_string()));
         }
         let rejected = tally.rejected.len();
         if self.json {
@@ -75,8 +80,9 @@ impl Args {
             object.insert("imported".into(), json!(tally.imported));
             object.insert("present".into(), json!(tally.present));
             let rows = tally.rejected.iter();
-            let rows =
-                rows.map(|(line, error)| json!({"line": line, "error": error.to_string(), "field": error.field()}));
+            let rows = rows.map(
+                |(line, error)| json!({"line": line, "error": redacted(&error.to_string()), "field": error.field()}),
+            );
             object.insert("rejected".into(), rows.collect());
             context.out.json(&object)?;
         } else {
@@ -88,7 +94,7 @@ impl Args {
     }
 }
 
-fn import(store: &Store, mut input: impl BufRead) -> Result<Tally> {
+fn import(store: &Store, mut input: impl BufRead, allowed: &[String]) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut batch = Batch::default();
     let mut line = Vec::new();
@@ -104,7 +110,7 @@ fn import(store: &Store, mut input: impl BufRead) -> Result<Tally> {
             tally.rejected.push((number, Error::invalid("line", format!("is longer than {LINE_MAX} bytes"))));
             continue;
         }
-        match parse(&line, &mut batch.derived) {
+        match parse(&line, &mut batch.derived, allowed) {
             Ok(Some(record)) => {
                 batch.bytes += line.len();
                 batch.records.push((number, record));
@@ -121,7 +127,7 @@ fn import(store: &Store, mut input: impl BufRead) -> Result<Tally> {
     Ok(tally)
 }
 
-fn parse(line: &[u8], derived: &mut HashSet<Id>) -> Result<Option<Record>> {
+fn parse(line: &[u8], derived: &mut HashSet<Id>, allowed: &[String]) -> Result<Option<Record>> {
     let text = std::str::from_utf8(line).map_err(|error| Error::invalid("line", format!("is not UTF-8: {error}")))?;
     let text = text.trim().trim_start_matches('\u{feff}');
     if text.is_empty() {
@@ -129,7 +135,7 @@ fn parse(line: &[u8], derived: &mut HashSet<Id>) -> Result<Option<Record>> {
     }
     let mut draft = Draft::from_json(text)?;
     let derives = draft.derive_id();
-    let record = draft.finish()?;
+    let record = draft.finish_allowing(allowed)?;
     if derives {
         derived.insert(record.id);
     }

@@ -44,6 +44,7 @@ use output::{Output, Speaker};
 
 use crate::error::Error;
 use crate::install;
+use crate::record::secret::redacted;
 use crate::store::{Store, Voice};
 
 /// The memory of a git repository: record what was learned, find it again.
@@ -196,6 +197,8 @@ fn complain(error: &anyhow::Error, wants_json: bool) {
     let known = error.downcast_ref::<Error>();
     // Our own errors name their cause; the others are chains.
     let text = known.map_or_else(|| format!("{error:#}"), ToString::to_string);
+    // Whatever was refused may hold a secret, and so may the message about it.
+    let text = redacted(&text);
     let hint = known.and_then(Error::hint);
     if wants_json {
         complain_in_json(&text, known.and_then(Error::field), hint.as_deref());

@@ -15,6 +15,7 @@ use anstyle::Style;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value as Json};
 
+use crate::record::secret::redacted;
 use crate::store::Voice;
 
 /// Standard output, buffered, with what is known about it.
@@ -170,7 +171,7 @@ impl Speaker {
 
 impl Voice for Speaker {
     fn say(&self, line: &str) {
-        talk(&format!("elf: {line}"));
+        talk(&format!("elf: {}", redacted(line)));
     }
 
     fn progress(&self, what: &str, done: u64, total: u64) {

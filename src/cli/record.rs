@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 
 use super::{Context, Done, Outcome, editor, open_store};
 use crate::error::{Doing, Error, Result};
-use crate::record::{Draft, Kind, field};
+use crate::record::{Draft, Kind, field, secret};
 use crate::store::{Receipt, State, Store};
 
 /// Write a lesson and print its id
@@ -56,6 +56,9 @@ pub struct Args {
     /// The coding agent that records (default: ELF_AGENT, elf.agent)
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Accept what a rule of the secret scan finds; the record keeps which rule
+    #[arg(long, value_name = "RULE")]
+    allow_secret: Vec<String>,
     /// Queue it without waiting for the lock
     #[arg(long)]
     no_wait: bool,
@@ -76,7 +79,8 @@ impl Args {
         }
         let store = open_store()?;
         let (title, body) = self.text(kind, &store)?;
-        let record = self.draft(kind, &title, body, &store)?.finish()?;
+        let allowed = allowed(&store, &self.allow_secret)?;
+        let record = self.draft(kind, &title, body, &store)?.finish_allowing(&allowed)?;
         let receipt = match store.record("record", std::slice::from_ref(&record), !self.no_wait) {
             Ok(mut receipts) => receipts.remove(0),
             Err(error) => {
@@ -113,7 +117,8 @@ impl Args {
         let mut draft = Draft::new(kind, title);
         draft.body(body);
         if let Some(domain) = &self.domain {
-            draft.put("domain", field::domain(domain)?);
+            // As typed: what is stored is in lower case, where a token is hard to tell.
+            draft.put("domain", domain.as_str());
         }
         let tags: Vec<_> = self.tags.iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
         draft.put_list("tags", &tags);
@@ -140,6 +145,12 @@ impl Args {
         sign(&mut draft, store, self.agent.clone())?;
         Ok(draft)
     }
+}
+
+/// Returns the rules of the secret scan whose findings are accepted: those of the command line and of the configuration.
+pub fn allowed(store: &Store, given: &[String]) -> Result<Vec<String>> {
+    secret::checked_rules("allow-secret", given)?;
+    Ok([given, &store.config().allow_secret].concat())
 }
 
 /// Adds who, where and when.

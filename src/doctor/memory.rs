@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::{Finding, Level};
 use crate::error::{Error, Result};
 use crate::index::{Contention, Index};
+use crate::ledger::signing_failure;
 use crate::record::Time;
 use crate::store::{HEALED, Store};
 use crate::sys::{self, FileSystem};
@@ -58,6 +59,11 @@ fn spool(store: &Store) -> Finding {
             let age = store.spool().longest_wait().unwrap_or_default().as_secs();
             let records = if count == 1 { "record waits" } else { "records wait" };
             let what = format!("{count} {records} in the spool and could not be committed, for up to {age} s");
+            if let Some((reason, since)) = signing_failure(store.repo()).filter(|_| store.config().signs) {
+                let what = format!("{what}: signing failed {} s ago: {reason}", since.as_secs());
+                let next = "mend what commit.gpgSign asks for; signing is tried again after a minute, or when gpg.* or user.* change";
+                return Finding::new(Level::Problem, "spool", what, next);
+            }
             Finding::new(Level::Problem, "spool", what, "git elf check says why; they are kept until that is mended")
         }
     }

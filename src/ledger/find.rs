@@ -41,8 +41,10 @@ impl Ledger<'_> {
     /// When an object cannot be read.
     pub fn holds(&self, tree: Oid, id: Id, blob: Oid) -> Result<bool> {
         for kind in Kind::ALL {
-            if self.files_at(tree, kind, id)?.iter().any(|(_, found)| *found == blob) {
-                return Ok(true);
+            for (path, found) in self.files_at(tree, kind, id)? {
+                if found == blob || self.hash_at(&path, found)? == Some(blob) {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
@@ -86,7 +88,9 @@ impl Ledger<'_> {
     /// # Errors
     /// [`Error::Invalid`] when the file is no record; anything else when the object cannot be read.
     pub fn record_at(&self, path: &str, item: Item) -> Result<Record> {
-        let Some(text) = self.small_blob(item)? else {
+        // A filter may make it larger; the text is measured too.
+        let limit = if self.may_filter() { 2 * field::FILE_MAX } else { field::FILE_MAX };
+        if item.mode != objects::BLOB_MODE || self.size_of(item.oid)? > limit {
             let problem = match item.mode {
                 objects::BLOB_MODE => {
                     format!("has {} bytes (limit: {})", self.size_of(item.oid)?, field::FILE_MAX)
@@ -94,8 +98,8 @@ impl Ledger<'_> {
                 mode => format!("is no plain file (mode {mode:o})"),
             };
             return Err(Error::invalid("file", problem));
-        };
-        let record = Record::parse(&text)?;
+        }
+        let record = Record::parse(&self.text_at(path, item.oid)?)?;
         let (leaf, name) = path.rsplit_once('/').unwrap_or(("", path));
         if leaf != Record::leaf(record.kind, record.id) || Id::of_file_name(name) != Some(record.id) {
             return Err(Error::invalid(

@@ -16,12 +16,15 @@
 //! [`Ledger::heal`]: crate::ledger::Ledger::heal
 
 mod checkout;
+mod child;
+mod filter;
 mod find;
 mod mend;
 mod objects;
 mod prune;
 mod read;
 mod refs;
+mod sign;
 mod split;
 mod tree;
 
@@ -35,6 +38,8 @@ use std::time::Duration;
 use git2::{ObjectType, Oid};
 
 pub use checkout::place;
+pub use filter::FIELD as FILTER_FIELD;
+pub use sign::failure as signing_failure;
 pub use tree::{Change, Content, Item};
 
 use checkout::Checkouts;
@@ -68,6 +73,9 @@ pub struct Ledger<'r> {
     checked: RefCell<HashSet<Oid>>,
     /// Loose files that were found torn while a tip was mended.
     torn: RefCell<Vec<Oid>>,
+    filters: filter::Filters,
+    /// Whether commits are signed.
+    signs: bool,
 }
 
 /// Where the ledger stands.
@@ -119,12 +127,21 @@ impl<'r> Ledger<'r> {
             flush: Flush::of(common),
             checked: RefCell::default(),
             torn: RefCell::default(),
+            filters: filter::Filters::default(),
+            signs: false,
         }
     }
 
     /// Names the records below `memory/` on a branch that is not the current one.
     pub fn in_branch(repo: &'r Repo, branch: &str) -> Self {
         Self { in_tree: true, ..Self::new(repo, branch) }
+    }
+
+    /// Says whether commits are signed; they are not, unless told so.
+    #[must_use]
+    pub fn signing(mut self, signs: bool) -> Self {
+        self.signs = signs;
+        self
     }
 
     /// Returns the full name of the ref.
@@ -178,7 +195,7 @@ impl<'r> Ledger<'r> {
 
     /// Returns the path of a record's file in a commit.
     pub fn path_of(&self, record: &Record) -> String {
-        self.prefixed(&record.path())
+        self.prefixed(&self.place_of(record))
     }
 
     fn prefixed(&self, path: &str) -> String {
@@ -260,7 +277,10 @@ impl<'r> Ledger<'r> {
         let root = base.map(|tip| Ok::<_, Error>(self.commit_at(tip.commit)?.tree_id())).transpose()?;
         let parents: Vec<_> = base.map(|tip| tip.commit).into_iter().chain(commit.also).collect();
         let files = self.with_readme(base, commit.files)?;
-        let batch = objects::build(self.git, root, &parents, &files, message, who)?;
+        let mut batch = objects::build(self.git, root, &parents, &files, &self.filtered(&files)?, message, who)?;
+        if self.signs {
+            self.sign(&mut batch, &parents, message, who)?;
+        }
         let place = objects::Place::new(self.git, &self.scratch)?;
         let value = refs::prepare_value(&self.scratch, batch.commit)?;
         prune::wait_until_over(self.repo)?;

@@ -4,6 +4,7 @@
 //! (it would neither replace nor accept that). A small commit becomes loose objects, a large one a single pack: 2,000 records
 //! are two files instead of ten thousand.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
@@ -38,12 +39,13 @@ pub(super) struct Batch {
     pub entries: Vec<(String, Oid)>,
 }
 
-/// Builds the commit that adds `files` to the tree `root`.
+/// Builds the commit that adds `files` to the tree `root`; `contents` is what is stored for each.
 pub(super) fn build(
     git: &Repository,
     root: Option<Oid>,
     parents: &[Oid],
     files: &[NewFile<'_>],
+    contents: &[Cow<'_, [u8]>],
     message: &str,
     who: &Identity,
 ) -> Result<Batch> {
@@ -57,7 +59,8 @@ pub(super) fn build(
     let mut builder = Builder { git, memory: &memory, objects: Vec::new() };
     let mut leaves = files
         .iter()
-        .map(|file| Ok((file.path.as_str(), builder.write(ObjectType::Blob, file.text.as_bytes())?)))
+        .zip(contents)
+        .map(|(file, content)| Ok((file.path.as_str(), builder.write(ObjectType::Blob, content)?)))
         .collect::<Result<Vec<_>>>()?;
     leaves.sort_unstable();
     let entries = leaves.iter().map(|(path, oid)| ((*path).to_owned(), *oid)).collect();
@@ -65,6 +68,25 @@ pub(super) fn build(
     let commit = builder.commit(parents, tree, message, who)?;
     let objects = builder.objects;
     Ok(Batch { memory, objects, commit, tree, entries })
+}
+
+impl Batch {
+    /// Returns the bytes of a new object.
+    pub fn content(&self, oid: Oid) -> Result<Vec<u8>> {
+        let doing = || "read a new object".to_owned();
+        let odb = self.memory.odb().doing(doing)?;
+        Ok(odb.read(oid).doing(doing)?.data().to_vec())
+    }
+
+    /// Puts another commit, such as a signed one, in the place of the one that was built.
+    pub fn replace_commit(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.memory.odb().and_then(|odb| odb.write(ObjectType::Commit, bytes));
+        let commit = written.doing(|| "take over a signed commit".into())?;
+        self.objects.retain(|(oid, _)| *oid != self.commit);
+        self.objects.push((commit, ObjectType::Commit));
+        self.commit = commit;
+        Ok(())
+    }
 }
 
 struct Builder<'a> {
@@ -347,7 +369,7 @@ fn is_sound(path: &Path, kind: ObjectType, data: &[u8]) -> bool {
 }
 
 /// Encodes a loose object: zlib over `kind SP size NUL data` (gitformat-loose(5)); git's default level for them is 1.
-fn loose_bytes(kind: ObjectType, data: &[u8]) -> io::Result<Vec<u8>> {
+pub(super) fn loose_bytes(kind: ObjectType, data: &[u8]) -> io::Result<Vec<u8>> {
     let mut zlib = ZlibEncoder::new(Vec::with_capacity(data.len() / 2 + 64), Compression::fast());
     write!(zlib, "{kind} {}\0", data.len())?;
     zlib.write_all(data)?;

@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::front_matter::front_line;
-use super::{Id, Kind, Record, Time, Verb, field};
+use super::{Id, Kind, Record, Time, Verb, field, secret};
 use crate::error::{Error, Result};
 
 /// Collects what is said about a record before it has an id.
@@ -17,7 +17,7 @@ pub struct Draft {
 }
 
 /// Keys that nobody may set by name: they are the identity or have their own way in.
-const FIXED: [&str; 4] = ["id", "kind", "created", "author"];
+const FIXED: [&str; 5] = ["id", "kind", "created", "author", secret::ALLOWED_KEY];
 
 impl Draft {
     /// Starts a draft.
@@ -90,11 +90,22 @@ impl Draft {
         Ok(())
     }
 
-    /// Fills in the id, the time and the kind's defaults where they are missing, and checks every limit.
+    /// Fills in the id, the time and the kind's defaults where they are missing, and checks every limit. There is no other way
+    /// to a new record, so nothing that looks like a secret gets past here.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the field, the value and the limit.
-    pub fn finish(mut self) -> Result<Record> {
+    /// [`Error::Secret`] naming rule and position; [`Error::Invalid`] naming the field, the value and the limit.
+    pub fn finish(self) -> Result<Record> {
+        self.finish_allowing(&[])
+    }
+
+    /// As [`Draft::finish`], with rules of the secret scan whose findings are accepted; the record carries those that were.
+    ///
+    /// # Errors
+    /// As [`Draft::finish`].
+    pub fn finish_allowing(mut self, allowed: &[String]) -> Result<Record> {
+        // Before the limits, whose messages show the value.
+        secret::admit(&mut self.table, &self.body, allowed)?;
         if !self.table.contains_key("id") {
             self.put("id", Id::random()?.as_str());
         }
@@ -148,7 +159,11 @@ pub fn typed_value(kind: Kind, key: &str, typed: &str) -> Result<(String, Value)
     };
     let value = match key {
         "tags" | "paths" => list(),
-        "domain" => Value::from(field::domain(typed)?),
+        "domain" => {
+            // What is stored is in lower case, where a token is hard to tell.
+            secret::refuse(key, typed)?;
+            Value::from(field::domain(typed)?)
+        }
         _ => Value::from(typed),
     };
     Ok((key.to_owned(), value))

@@ -4,7 +4,7 @@
 
 use toml::Value;
 
-use super::{Id, Key, Shape};
+use super::{Id, Key, Shape, secret};
 use crate::error::{Error, Result};
 
 /// Longest title, in characters.
@@ -226,8 +226,9 @@ pub fn shown(value: &Value) -> String {
     }
 }
 
-/// Quotes a value for a message, at most 60 characters of it.
+/// Quotes a value for a message, at most 60 characters of it; what looks like a secret is left out.
 pub fn quoted(value: &str) -> String {
+    let value = secret::redacted(value);
     match value.char_indices().nth(60) {
         Some((end, _)) => format!("{:?}…", &value[..end]),
         None => format!("{value:?}"),

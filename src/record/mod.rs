@@ -16,6 +16,7 @@ mod front_matter;
 mod id;
 mod json;
 mod kind;
+pub mod secret;
 mod time;
 mod trailer;
 

@@ -38,9 +38,11 @@ pub fn trailers(message: &str) -> Result<Vec<(String, String)>> {
 /// Keys and values as typed.
 type Keys<'a> = Vec<(&'a str, &'a str)>;
 
-/// Reads the trailers of a commit. `resolve` turns a typed id or prefix into the id of a record.
+/// Reads the trailers of a commit. `resolve` turns a typed id or prefix into the id of a record; `allowed` names rules of the
+/// secret scan whose findings are accepted.
 pub fn harvest(
     trailers: &[(String, String)],
+    allowed: &[String],
     author: &str,
     date: Time,
     resolve: &dyn Fn(&str) -> Result<Id>,
@@ -55,7 +57,7 @@ pub fn harvest(
         if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == word && *kind != Kind::Event) {
             lessons.push((kind, value, Vec::new()));
         } else if let Some(verb) = Verb::ALL.into_iter().find(|verb| verb.name() == word && *verb != Verb::Sets) {
-            match event(verb, value, author, date, resolve) {
+            match event(verb, value, allowed, author, date, resolve) {
                 Ok(record) => harvest.records.push(record),
                 Err(error) => harvest.rejected.push(error),
             }
@@ -69,7 +71,7 @@ pub fn harvest(
     }
     for (kind, title, own) in lessons {
         let keys = common.iter().chain(&own).copied();
-        match lesson(kind, title, keys, author, date) {
+        match lesson(kind, title, keys, allowed, author, date) {
             Ok(record) => harvest.records.push(record),
             Err(error) => harvest.rejected.push(error),
         }
@@ -86,6 +88,7 @@ fn lesson<'a>(
     kind: Kind,
     title: &str,
     keys: impl Iterator<Item = (&'a str, &'a str)>,
+    allowed: &[String],
     author: &str,
     date: Time,
 ) -> Result<Record> {
@@ -98,25 +101,32 @@ fn lesson<'a>(
         draft.set(&key, value)?;
         text.push_str(&format!("\n{key}: {value}"));
     }
-    finish(draft, &["trailer", &text, author], author, date)
+    finish(draft, allowed, &["trailer", &text, author], author, date)
 }
 
-fn event(verb: Verb, value: &str, author: &str, date: Time, resolve: &dyn Fn(&str) -> Result<Id>) -> Result<Record> {
+fn event(
+    verb: Verb,
+    value: &str,
+    allowed: &[String],
+    author: &str,
+    date: Time,
+    resolve: &dyn Fn(&str) -> Result<Id>,
+) -> Result<Record> {
     let (target, note) = value.split_once(char::is_whitespace).unwrap_or((value, ""));
     let mut draft = Draft::event(verb, resolve(target)?);
     if !note.trim().is_empty() {
         draft.put("note", note.trim());
     }
-    finish(draft, &["trailer", verb.name(), value, author], author, date)
+    finish(draft, allowed, &["trailer", verb.name(), value, author], author, date)
 }
 
-fn finish(mut draft: Draft, parts: &[&str], author: &str, date: Time) -> Result<Record> {
+fn finish(mut draft: Draft, allowed: &[String], parts: &[&str], author: &str, date: Time) -> Result<Record> {
     let date = date.to_string();
     let id = Id::derived(&[parts, &[date.as_str()]].concat());
     draft.put("id", id.as_str());
     draft.put("created", date);
     draft.put("author", author);
-    draft.finish()
+    draft.finish_allowing(allowed)
 }
 
 /// Returns what an amend changed: an event that retracts each record only the old message spoke of, and one that undoes an
@@ -140,7 +150,7 @@ pub fn amended(
         .map(|(target, note)| {
             let mut draft = Draft::event(Verb::Retracts, target);
             draft.put("note", note);
-            finish(draft, &["amend", step, target.as_str()], author, date)
+            finish(draft, &[], &["amend", step, target.as_str()], author, date)
         })
         .collect()
 }
@@ -153,7 +163,7 @@ mod tests {
 
     fn run(trailers: &[(&str, &str)]) -> Harvest {
         let trailers: Vec<_> = trailers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        harvest(&trailers, AUTHOR, Time::from_seconds(7).unwrap(), &|text| text.parse())
+        harvest(&trailers, &[], AUTHOR, Time::from_seconds(7).unwrap(), &|text| text.parse())
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! git hands the latter over in the environment, which libgit2 does not read.
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 
 /// A snapshot of the configuration.
 pub struct Settings {
@@ -26,6 +26,38 @@ impl Settings {
         let key = key.to_ascii_lowercase();
         let given = self.given.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
         given.or_else(|| self.files.get_string(&key).ok())
+    }
+}
+
+impl Settings {
+    /// Reads a key that is on or off, as git does; off when it is not set.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the value is neither.
+    pub fn is_on(&self, key: &str) -> Result<bool> {
+        let name = key.to_ascii_lowercase();
+        let given = self.given.iter().rev().find(|(given, _)| *given == name).map(|(_, value)| value.as_str());
+        let read = match given {
+            Some(value) => git2::Config::parse_bool(value),
+            None => self.files.get_bool(&name),
+        };
+        match read {
+            Ok(on) => Ok(on),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Ok(false),
+            Err(error) => Err(Error::invalid(key, format!("is neither true nor false: {}", error.message()))),
+        }
+    }
+
+    /// Returns all values of a key that may be set several times, those of the files first.
+    pub fn all(&self, key: &str) -> Vec<String> {
+        let key = key.to_ascii_lowercase();
+        let mut values = Vec::new();
+        if let Ok(entries) = self.files.multivar(&key, None) {
+            // An entry without a value, or one that is not UTF-8, is no name of anything.
+            let _ = entries.for_each(|entry| values.extend(entry.value().ok().map(str::to_owned)));
+        }
+        values.extend(self.given.iter().filter(|(name, _)| *name == key).map(|(_, value)| value.clone()));
+        values
     }
 }
 

@@ -1,5 +1,7 @@
 //! Comparing spool, ledger and index, file by file.
 
+use git2::Oid;
+
 use super::Store;
 use super::catch_up::Unreadable;
 use super::in_tree::Orphan;
@@ -16,6 +18,8 @@ pub struct Report {
     pub events: u64,
     /// Files of the ledger that are no records, with the reason; ids that stand for two files are among them.
     pub malformed: Vec<(String, String)>,
+    /// Records that look as if they held a secret: id, and rules with positions.
+    pub secrets: Vec<(String, String)>,
     /// How the index differs from the ledger.
     pub differences: Vec<Difference>,
     /// What SQLite says of the database.
@@ -38,6 +42,7 @@ impl Report {
     /// Tells whether nothing needs anybody.
     pub fn is_clean(&self) -> bool {
         self.malformed.is_empty()
+            && self.secrets.is_empty()
             && self.differences.is_empty()
             && self.integrity.is_empty()
             && self.bad_entries.is_empty()
@@ -78,6 +83,9 @@ impl Store {
             let mut expected = Index::in_memory()?;
             let goal = self.goal(&ledger, ledger.tip()?, Unreadable::IsNoted)?;
             self.fill(lock, &mut expected, &goal)?;
+            if let Some(tip) = goal.tip {
+                self.find_secrets(tip.tree, &mut report)?;
+            }
             self.compare_index(lock, &expected, &mut report)?;
             let count = found + report.differences.len() + report.integrity.len();
             if fix && count > 0 {
@@ -119,6 +127,20 @@ impl Store {
             report.orphans = self.orphans().iter().map(Orphan::describe).collect();
         }
         Ok(())
+    }
+
+    /// Looks for secrets in every record of the ledger. What cannot be read is in the report already.
+    fn find_secrets(&self, tree: Oid, report: &mut Report) -> Result<()> {
+        let ledger = self.ledger();
+        ledger.changes(None, Some(tree), &|_| true, &mut |change| {
+            if let Some(item) = change.new_file()
+                && let Ok(record) = ledger.record_at(&change.path, item)
+                && let Some(problem) = self.secret_in(&record, &ledger.blob(item.oid)?)
+            {
+                report.secrets.push((record.id.to_string(), problem));
+            }
+            Ok(())
+        })
     }
 
     fn compare_index(&self, lock: &RepoLock<'_>, expected: &Index, report: &mut Report) -> Result<()> {

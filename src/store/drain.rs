@@ -60,7 +60,7 @@ impl Store {
     ) -> Result<Drained> {
         // Configuration may have changed while this process waited.
         let config = Config::load(&self.repo)?;
-        let ledger = Ledger::new(&self.repo, &config.ledger_ref);
+        let ledger = Ledger::new(&self.repo, &config.ledger_ref).signing(config.signs);
         if config.waits_for_flush() {
             return self.keep(lock, &ledger, direct, reject);
         }
@@ -116,13 +116,21 @@ impl Store {
         let mut in_tree = Vec::new();
         for entry in listing.entries.iter().chain(direct.iter()) {
             in_tree.push(match base {
-                Some(tip) => ledger.find(tip.tree, entry.record.kind, entry.record.id)?.map(|(_, blob)| blob),
+                Some(tip) => ledger.find(tip.tree, entry.record.kind, entry.record.id)?,
                 None => None,
             });
         }
         let mut seen: HashMap<Id, Oid> = HashMap::new();
         for (entry, found) in listing.entries.into_iter().chain(direct.drain(..)).zip(in_tree) {
             let blob = entry.blob();
+            // What a filter made of the text has another name; what counts is the text.
+            let found = match found {
+                Some((path, stored)) if stored != blob && ledger.says(&path, stored, &entry.text)? => {
+                    sorted.present.push(entry);
+                    continue;
+                }
+                found => found.map(|(_, blob)| blob),
+            };
             let known = seen.get(&entry.record.id).copied().or(found);
             match known {
                 None => {
@@ -191,7 +199,7 @@ impl Store {
             let mut new = Vec::new();
             for entry in entries {
                 if is_new(&entry)? {
-                    new.push(NewFile { path: entry.record.path(), text: &entry.text });
+                    new.push(NewFile { path: ledger.place_of(&entry.record), text: &entry.text });
                 }
             }
             if new.is_empty() {
@@ -210,12 +218,13 @@ impl Store {
 
     fn publish(&self, lock: &RepoLock<'_>, ledger: &Ledger<'_>, base: Option<Tip>, new: &[Entry]) -> Result<Published> {
         let texts: Vec<_> = new.iter().map(|entry| self.text_of(ledger, entry)).collect();
-        let files = new.iter().zip(&texts).map(|(entry, text)| NewFile { path: entry.record.path(), text });
-        let records: Vec<_> = new.iter().map(|entry| &entry.record).collect();
+        let files = new.iter().zip(&texts).map(|(entry, text)| NewFile { path: ledger.place_of(&entry.record), text });
         let files: Vec<_> = files.collect();
+        let hidden = ledger.may_filter() && files.iter().any(|file| ledger.is_filtered(&file.path));
+        let records: Vec<_> = new.iter().map(|entry| &entry.record).collect();
+        let message = if hidden { format!("elf: record {}\n", counted(new.len())) } else { message(&records) };
         // Only a flush waits for git: everything else can leave it to the next command.
         let patience = if lock.verb() == "flush" { self.config.lock_timeout } else { Duration::ZERO };
-        let message = message(&records);
         let commit = NewCommit { base, files: &files, message: &message, also: None, moves: false, patience };
         ledger.commit(lock, &commit, &self.repo.identity()?)
     }
@@ -234,7 +243,8 @@ impl Store {
         }
         let known = Known { base, entries: &sorted.new };
         let mut goal = self.goal(ledger, Some(tip), Unreadable::Stops)?;
-        if !ledger.is_in_tree() {
+        // Under a filter, the index names the objects as they are stored.
+        if !ledger.is_in_tree() && !ledger.may_filter() {
             goal.known = Some(&known);
         }
         if let Err(error) = self.catch_up(lock, &goal) {
@@ -248,6 +258,10 @@ impl Store {
         let (committed, imported) = (sorted.new.len(), direct(&sorted.new));
         Ok(Drained { committed, imported, present: direct(&sorted.present), tip: Some(tip), waits: false })
     }
+}
+
+fn counted(records: usize) -> String {
+    if records == 1 { "1 memory".to_owned() } else { format!("{records} memories") }
 }
 
 /// Writes the commit message: the title of one record, or a list.

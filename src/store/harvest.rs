@@ -33,6 +33,8 @@ struct Said {
     paragraphs: Vec<Vec<(String, String)>>,
     author: String,
     date: Time,
+    /// Rules of the secret scan whose findings are accepted.
+    allowed: Vec<String>,
 }
 
 impl Store {
@@ -49,9 +51,12 @@ impl Store {
             }
             Err(error) => return Err(error).doing(|| "read HEAD".into()),
         };
-        let new = Said::by(&commit)?;
-        let replaced: Vec<_> =
-            self.replaced_by(&commit).iter().filter_map(|old| Some((old.id(), Said::by(old).ok()?))).collect();
+        let new = Said::by(&commit, &self.config.allow_secret)?;
+        let replaced: Vec<_> = self
+            .replaced_by(&commit)
+            .iter()
+            .filter_map(|old| Some((old.id(), Said::by(old, &self.config.allow_secret).ok()?)))
+            .collect();
         if new.trailers.is_empty() && replaced.iter().all(|(_, said)| said.paragraphs.is_empty()) {
             return self.drain_once().map(|()| Vec::new());
         }
@@ -78,7 +83,7 @@ impl Store {
     }
 
     fn drain_once(&self) -> Result<()> {
-        if self.spool.is_empty() {
+        if self.spool.is_empty() || self.config.signs {
             return Ok(());
         }
         self.drain_if_free("hook", Duration::ZERO).map(drop)
@@ -138,7 +143,7 @@ impl Store {
 }
 
 impl Said {
-    fn by(commit: &Commit<'_>) -> Result<Self> {
+    fn by(commit: &Commit<'_>, allowed: &[String]) -> Result<Self> {
         let message = commit.message_bytes();
         if message.len() > MESSAGE_MAX {
             return Err(Error::invalid(
@@ -153,18 +158,24 @@ impl Said {
         let paragraphs = message.split("\n\n").map(|paragraph| trailers(&format!("x\n\n{}\n", paragraph.trim())));
         let mut paragraphs = paragraphs.collect::<Result<Vec<_>>>()?;
         paragraphs.retain(|trailers| !trailers.is_empty());
-        Ok(Self { trailers: trailers(&message)?, paragraphs, author: identity(&author), date })
+        Ok(Self {
+            trailers: trailers(&message)?,
+            paragraphs,
+            author: identity(&author),
+            date,
+            allowed: allowed.to_vec(),
+        })
     }
 
     fn harvest(&self, resolve: &dyn Fn(&str) -> Result<Id>) -> Harvest {
-        harvest(&self.trailers, &self.author, self.date, resolve)
+        harvest(&self.trailers, &self.allowed, &self.author, self.date, resolve)
     }
 
     /// Returns what all paragraphs say, those included that are no trailers to git.
     fn everything(&self, resolve: &dyn Fn(&str) -> Result<Id>) -> Vec<Record> {
         let mut records = self.harvest(resolve).records;
         for trailers in &self.paragraphs {
-            records.extend(harvest(trailers, &self.author, self.date, resolve).records);
+            records.extend(harvest(trailers, &self.allowed, &self.author, self.date, resolve).records);
         }
         records.sort_by_key(|record| record.id);
         records.dedup_by_key(|record| record.id);
@@ -174,7 +185,9 @@ impl Said {
     /// Tells whether what `old` said under this id is no longer said. What is said again by another author, or at another
     /// date, has a new id that takes the place of this one.
     fn withdraws(&self, id: Id, old: &Self, resolve: &dyn Fn(&str) -> Result<Id>) -> bool {
-        let says = |trailers: &[(String, String)]| has(&harvest(trailers, &old.author, old.date, resolve).records, id);
+        let says = |trailers: &[(String, String)]| {
+            has(&harvest(trailers, &old.allowed, &old.author, old.date, resolve).records, id)
+        };
         says(&self.trailers) || !self.paragraphs.iter().any(|paragraph| says(paragraph))
     }
 }

@@ -283,7 +283,7 @@ impl Store {
 
     /// Commits an orphan's records on its branch; `false` when somebody has that checked out, or it is gone.
     fn commit_orphan(&self, lock: &RepoLock<'_>, orphan: &Orphan, branch: &str) -> Result<bool> {
-        let ledger = Ledger::in_branch(&self.repo, branch);
+        let ledger = Ledger::in_branch(&self.repo, branch).signing(self.config.signs);
         let in_use = self.repo.worktrees().iter().any(|worktree: &Worktree| worktree.uses(branch));
         if in_use || ledger.tip_id()?.is_none() {
             return Ok(false);

@@ -57,7 +57,7 @@ impl Store {
             let history = if old.is_in_tree() { old.split(tip.commit)? } else { Some(tip.commit) };
             // The new commits were written one by one and none was flushed.
             sys::sync_all(self.repo.common_dir()).doing(|| "make the history durable".into())?;
-            let new = Ledger::new(&self.repo, &to);
+            let new = Ledger::new(&self.repo, &to).signing(self.config.signs);
             let (commit, files, left) = self.bring(lock, &old, tip, &new, history)?;
             select()?;
             self.say_moved(lock, &old, &to)?;
@@ -78,7 +78,12 @@ impl Store {
         old.changes(None, Some(tip.tree), &|_| true, &mut |change| {
             let text = match change.new {
                 None => return Ok(()),
-                Some(Content::File(item)) => old.small_blob(item)?.and_then(|text| String::from_utf8(text).ok()),
+                // What a filter hides is moved as text: the new ref may have another one.
+                Some(Content::File(item)) => match old.small_blob(item)?.map(|_| old.text_at(&change.path, item.oid)) {
+                    Some(Ok(text)) => String::from_utf8(text).ok(),
+                    None | Some(Err(Error::Invalid { .. })) => None,
+                    Some(Err(error)) => return Err(error),
+                },
                 Some(Content::Stray(_)) => None,
             };
             match text {

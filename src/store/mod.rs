@@ -111,7 +111,7 @@ impl Store {
 
     /// Returns the ledger.
     pub fn ledger(&self) -> Ledger<'_> {
-        Ledger::new(&self.repo, &self.config.ledger_ref)
+        Ledger::new(&self.repo, &self.config.ledger_ref).signing(self.config.signs)
     }
 
     /// Returns where the index is.

@@ -8,9 +8,9 @@ use git2::Oid;
 use super::Store;
 use crate::error::{Doing, Error, Result};
 use crate::index::Index;
-use crate::ledger::{Content, Item, Ledger};
+use crate::ledger::{Content, FILTER_FIELD, Item, Ledger};
 use crate::lock::{LockFile, Outcome, Silent};
-use crate::record::{Id, Kind, Record};
+use crate::record::{Id, Kind, Record, secret};
 
 /// How often a ledger that others keep writing is compared.
 const ATTEMPTS: u32 = 3;
@@ -108,7 +108,13 @@ impl Store {
             let problem = match change.new {
                 None => return Ok(()),
                 Some(Content::Stray(problem)) => Some(problem),
-                Some(Content::File(item)) => flaw(&ledger, &change.path, item)?,
+                Some(Content::File(item)) => match self.flaw(&ledger, &change.path, item)? {
+                    Some(Flaw { name: Some(name), problem }) => {
+                        flaws.push((name, problem));
+                        return Ok(());
+                    }
+                    flaw => flaw.map(|flaw| flaw.problem),
+                },
             };
             match (problem, change.path.rsplit('/').next().and_then(Id::of_file_name)) {
                 (Some(problem), _) => flaws.push((change.path, problem)),
@@ -135,16 +141,46 @@ impl Store {
     }
 }
 
-/// Says what is wrong with one file. Only what may be a record is read.
-fn flaw(ledger: &Ledger<'_>, path: &str, item: Item) -> Result<Option<String>> {
-    let problem = match ledger.record_at(path, item) {
-        Ok(_) => None,
-        Err(error @ Error::Invalid { .. }) => Some(error.to_string()),
-        Err(error) => return Err(error),
-    };
-    match ledger.small_blob(item)? {
-        Some(text) if is_conflict(&text) => Ok(Some("has conflict markers".into())),
-        _ => Ok(problem),
+/// What is wrong with a file, and another name for it where its path must not be repeated.
+struct Flaw {
+    name: Option<String>,
+    problem: String,
+}
+
+impl Store {
+    /// Says what is wrong with one file. Only what may be a record is read.
+    fn flaw(&self, ledger: &Ledger<'_>, path: &str, item: Item) -> Result<Option<Flaw>> {
+        let flaw = |problem: String| Some(Flaw { name: None, problem });
+        let text = ledger.small_blob(item)?;
+        if text.as_ref().is_some_and(|text| is_conflict(text)) {
+            return Ok(flaw("has conflict markers".into()));
+        }
+        match ledger.record_at(path, item) {
+            // The path has words of the title.
+            Ok(record) => Ok(self
+                .secret_in(&record, &text.unwrap_or_default())
+                .map(|problem| Flaw { name: Some(record.id.to_string()), problem })),
+            // Whoever has no key may push what others wrote.
+            Err(error @ Error::Invalid { .. }) if error.field() == Some(FILTER_FIELD) => Ok(None),
+            Err(error @ Error::Invalid { .. }) => Ok(flaw(error.to_string())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says which secret a record of the ledger seems to hold, by rule and position; the text is searched for what is no value of
+    /// the record, such as a comment.
+    pub(super) fn secret_in(&self, record: &Record, text: &[u8]) -> Option<String> {
+        let allowed = &self.config.allow_secret;
+        let mut found = record.secrets(allowed);
+        if found.is_empty() && Record::parse(text).is_ok() {
+            let carried = secret::allowed_by(&record.extra);
+            let text = String::from_utf8_lossy(text);
+            let new = secret::scan(&text).into_iter().filter(|finding| {
+                !carried.contains(&finding.rule) && !allowed.iter().any(|allowed| allowed == finding.rule)
+            });
+            found.extend(new.map(|finding| ("file".to_owned(), finding)));
+        }
+        (!found.is_empty()).then(|| format!("looks like a secret: {}", secret::places(&found)))
     }
 }
 

@@ -304,9 +304,9 @@ impl Store {
         if let Some(waiting) = self.spool.find(id.as_str()).pop() {
             return Ok(waiting);
         }
-        if let Some((_, blob)) = self.read(|index| index.file_of(id))? {
+        if let Some((path, blob)) = self.read(|index| index.file_of(id))? {
             let oid = parse_oid(&blob).doing(|| "read a blob id".into())?;
-            return Record::parse(&self.with_promised(|| self.ledger().blob(oid))?);
+            return Record::parse(&self.with_promised(|| self.ledger().text_at(&path, oid))?);
         }
         Err(Error::NotFound { id: id.to_string() })
     }

@@ -73,12 +73,13 @@ impl Store {
             self.settle(verb, &tickets);
         }
         let states = tickets.iter().map(|ticket| self.acknowledge(ticket)).collect::<Result<Vec<_>>>()?;
-        let tip = self.ledger().tip_id().ok().flatten().map(|oid| oid.to_string());
+        let ledger = self.ledger();
+        let tip = ledger.tip_id().ok().flatten().map(|oid| oid.to_string());
         let receipt = |(record, state): (&Record, State)| Receipt {
             id: record.id,
             state,
             commit: tip.clone().filter(|_| state == State::Committed),
-            path: self.ledger().path_of(record),
+            path: ledger.path_of(record),
         };
         Ok(records.iter().zip(states).map(receipt).collect())
     }
@@ -96,7 +97,8 @@ impl Store {
             Ok(Outcome::Busy) => self.say("the lock stayed taken; queued, and the next git elf command commits it"),
             Err(error) => {
                 let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-                self.say(&format!("queued, since the ledger could not be written: {error}{hint}"));
+                let why = if matches!(error, Error::Signing { .. }) { "" } else { "the ledger could not be written: " };
+                self.say(&format!("queued, since {why}{error}{hint}"));
             }
         }
     }
@@ -134,11 +136,12 @@ impl Store {
             if let Some(what) = refused {
                 return Err(Error::Refused { what, hint: String::new() });
             }
+            let ledger = self.ledger();
             let commit = drained.tip.map(|tip| tip.commit.to_string());
             let state = if drained.waits { State::Queued } else { State::Committed };
             let receipt = |record: Record| {
                 let commit = commit.clone().filter(|_| state == State::Committed);
-                let path = self.ledger().path_of(&record);
+                let path = ledger.path_of(&record);
                 let receipt = Receipt { id: record.id, state, commit, path };
                 (record, receipt)
             };
@@ -157,7 +160,9 @@ impl Store {
         }
         self.create_places()?;
         let tickets = records.iter().map(|record| self.spool.put(record)).collect::<Result<Vec<_>>>()?;
-        if let Err(error) = self.drain_if_free(verb, Duration::ZERO)
+        if self.config.signs && !self.config.waits_for_flush() {
+            // A signer may ask somebody, and the user's commit must not wait for the answer: the next command signs.
+        } else if let Err(error) = self.drain_if_free(verb, Duration::ZERO)
             && !matches!(error, Error::Deferred { .. })
         {
             self.say(&format!("queued, since the ledger could not be written: {error}"));
