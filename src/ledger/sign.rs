@@ -110,7 +110,7 @@ impl Ledger<'_> {
             .envs([("GIT_AUTHOR_NAME", &who.name), ("GIT_COMMITTER_NAME", &who.name)])
             .envs([("GIT_AUTHOR_EMAIL", &who.email), ("GIT_COMMITTER_EMAIL", &who.email)])
             .envs([("GIT_AUTHOR_DATE", &date), ("GIT_COMMITTER_DATE", &date)]);
-        let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        let terminal = std::io::stdin().is_terminal();
         let patience = if terminal { PATIENCE_ON_TERMINAL } else { PATIENCE };
         let ended =
             child::run(command, message.as_bytes(), patience, terminal).doing(|| "run git commit-tree -S".into())?;
