@@ -582,6 +582,69 @@ fn maintenance_among_writers_loses_nothing() {
     assert_everywhere(&sandbox, &ids);
 }
 
+/// `git gc --prune=now` gives no grace to objects that no ref names yet; it works, and takes none of ours.
+#[test]
+fn a_gc_without_grace_among_writers_removes_nothing_of_theirs() {
+    let sandbox = patient();
+    let mut ids = vec![sandbox.record("first")];
+    std::thread::scope(|scope| {
+        let record = |writer: u32| {
+            (0..10)
+                .map(|i| {
+                    sandbox.elf(["record", "failure", &format!("writer {writer}, record {i}")]).ok().line().to_owned()
+                })
+                .collect::<Vec<_>>()
+        };
+        let writers: Vec<_> = (0..4).map(|writer| scope.spawn(move || record(writer))).collect();
+        while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            sandbox.git(["gc", "-q", "--prune=now"]).ok();
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        ids.extend(writers.into_iter().flat_map(|writer| writer.join().unwrap()));
+    });
+    sandbox.elf(["list"]).ok();
+    assert_everywhere(&sandbox, &ids);
+    sandbox.git(["gc", "-q", "--prune=now"]).ok();
+}
+
+/// Somebody prunes right between the objects and the ref that names them.
+#[test]
+fn objects_that_are_pruned_before_the_ref_names_them_are_written_again() {
+    for point in ["object-renamed", "ref-locked"] {
+        let sandbox = patient();
+        let first = sandbox.record("first");
+        let (child, pid) = stopped_at(&sandbox, point);
+        let before = sandbox.git(["count-objects"]).ok().out;
+        sandbox.git(["prune", "--expire=now"]).ok();
+        assert_ne!(sandbox.git(["count-objects"]).ok().out, before, "{point}: nothing was pruned");
+        kill_process(pid, Signal::CONT).unwrap();
+        let stopped = Ran::of(child.wait_with_output().unwrap()).ok().line().to_owned();
+        assert_everywhere(&sandbox, &[first, stopped]);
+    }
+}
+
+/// A long gc keeps nobody waiting, and one that spares what is new keeps nobody from committing.
+#[test]
+fn records_wait_in_the_spool_while_a_gc_without_grace_runs() {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    for (args, state) in [(&["gc", "--prune=now"][..], "queued"), (&["gc", "-q"], "committed")] {
+        let sandbox = patient();
+        let first = sandbox.record("first");
+        let mut gc = sandbox.command("sh");
+        gc.args(["-c", "read -r line"]).args(args).stdin(Stdio::piped());
+        let mut gc = gc.spawn().unwrap();
+        fs::write(sandbox.repo().join(".git/gc.pid"), format!("{} {}", gc.id(), host.trim())).unwrap();
+        let ran = sandbox.elf(["record", "failure", "second", "--json"]).ok();
+        assert_eq!(ran.json()[0]["state"], state, "{args:?}: {}", ran.err);
+        assert_eq!(ran.err.contains("git gc"), state == "queued", "{}", ran.err);
+        gc.kill().unwrap();
+        gc.wait().unwrap();
+        let second = ran.json()[0]["id"].as_str().unwrap().to_owned();
+        sandbox.elf(["list"]).ok();
+        assert_everywhere(&sandbox, &[first, second]);
+    }
+}
+
 /// An import-sized hold of the lock by the library does not outlive it.
 #[test]
 fn the_lock_is_free_again_when_its_holder_returns() {

@@ -111,6 +111,9 @@ fn found_before() {
     ] {
         survives(&Record::parse(file(more).as_bytes()).unwrap()).unwrap();
     }
+    for ends in ["\r\r\n", "\r", "\r\n\r\n", "\n\r"] {
+        survives(&Record::parse(FILE.replace("Text.\n", &format!("Text.{ends}")).as_bytes()).unwrap()).unwrap();
+    }
     // A default that was not written is not added by an import.
     let record = Record::parse(FILE.replace("confidence = 0.85\n", "").as_bytes()).unwrap();
     survives(&record).unwrap();

@@ -219,11 +219,7 @@ impl Ledger<'_> {
         let doing = || format!("read the object {oid}");
         let file = crate::sys::open_own(&self.loose_path(oid));
         match file.and_then(|mut file| io::copy(&mut file, &mut io::sink())) {
-            // Readable, and yet no object; or no file at all.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                self.torn.borrow_mut().push(oid);
-                return Ok(());
-            }
+            // Readable, and yet no object.
             Ok(_) => {
                 // An object of another kind, or one that libgit2 does not understand, is somebody's and stays.
                 if !self.is_intact(oid) {

@@ -19,6 +19,7 @@ mod checkout;
 mod find;
 mod mend;
 mod objects;
+mod prune;
 mod read;
 mod refs;
 mod split;
@@ -262,6 +263,7 @@ impl<'r> Ledger<'r> {
         let batch = objects::build(self.git, root, &parents, &files, message, who)?;
         let place = objects::Place::new(self.git, &self.scratch)?;
         let value = refs::prepare_value(&self.scratch, batch.commit)?;
+        prune::wait_until_over(self.repo)?;
         place.write(&batch, &value, self.flush)?;
         let name = branch.as_deref().unwrap_or("HEAD");
         let dir = if branch.is_some() { self.git.commondir() } else { self.git.path() };
@@ -276,11 +278,14 @@ impl<'r> Ledger<'r> {
             message: message.lines().next().unwrap_or_default(),
             flush: self.flush,
         };
+        let is_safe = || !prune::is_at_work(self.repo) && place.has_all(self.git, &batch);
         let moved = match &checkouts {
-            None => edit.run(&value, &mut refs::Nothing)?,
+            None => edit.run(&value, &mut prune::Guarded { with: &mut refs::Nothing, is_safe: &is_safe })?,
             Some(checkouts) => {
                 checkouts.place(&files)?;
-                let moved = checkouts.keep_in_step(&batch.entries, |steps| edit.run(&value, steps))?;
+                let moved = checkouts.keep_in_step(&batch.entries, |steps| {
+                    edit.run(&value, &mut prune::Guarded { with: steps, is_safe: &is_safe })
+                })?;
                 if moved && branch.is_some() {
                     checkouts.append_reflogs(&edit.reflog_line());
                 }
@@ -289,6 +294,10 @@ impl<'r> Ledger<'r> {
         };
         if !moved {
             return Ok(Published::Moved);
+        }
+        if !is_safe() {
+            prune::wait_until_over(self.repo)?;
+            place.write(&batch, &value, self.flush)?;
         }
         Ok(Published::At(Tip { commit: batch.commit, tree: self.records_of(batch.tree)? }))
     }

@@ -234,6 +234,14 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
+    /// Tells whether everything of a batch that was placed is there still: no ref names it yet, so anybody may remove it.
+    pub fn has_all(&self, git: &Repository, batch: &Batch) -> bool {
+        let is_packed = |oid: Oid| git.odb().is_ok_and(|odb| odb.exists(oid));
+        let is_there = |oid: Oid| fs::symlink_metadata(self.loose_path(oid)).is_ok() || is_packed(oid);
+        // More than these are in a pack, and git removes none that it did not see when it began.
+        batch.objects.len() > LOOSE_MAX || batch.objects.iter().all(|(oid, _)| is_there(*oid))
+    }
+
     fn loose(&self, batch: &Batch, existing: &mut Vec<File>) -> Result<Vec<Ready>> {
         let doing = || "write objects".to_owned();
         let odb = batch.memory.odb().doing(doing)?;

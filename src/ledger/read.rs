@@ -81,10 +81,6 @@ impl Ledger<'_> {
         let doing = || format!("read the object {oid}");
         match sys::open_own(&self.loose_path(oid)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // A pipe, a directory: libgit2 would wait for it.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                return Err(Error::Git { doing: doing(), source: git2::Error::from_str("its file is no file") });
-            }
             Err(error) => return Err(error).doing(doing),
             Ok(file) => {
                 let whole = io::copy(&mut ZlibDecoder::new(BufReader::new(file)), &mut io::sink());

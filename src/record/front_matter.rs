@@ -3,6 +3,8 @@
 //! Written with LF and a fixed order of keys, every value on one line, so that one record has one text and a `+++` inside a
 //! value cannot end the front matter. CRLF is accepted on reading. Unknown keys are kept, after the known ones.
 
+use std::borrow::Cow;
+
 use toml::{Table, Value};
 
 use super::{Id, Kind, Time, Verb, field};
@@ -58,7 +60,7 @@ impl Record {
         }
         let text =
             std::str::from_utf8(bytes).map_err(|error| Error::invalid("file", format!("is not UTF-8: {error}")))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+        let text = with_lf(text.strip_prefix('\u{feff}').unwrap_or(text));
         let (front, body) = text
             .strip_prefix("+++\n")
             .and_then(split_at_fence)
@@ -100,7 +102,7 @@ impl Record {
             fingerprint: take_text(&mut table, "fingerprint")?,
             own,
             extra: table,
-            body: body.replace("\r\n", "\n"),
+            body: with_lf(&body).into_owned(),
         };
         record.check()?;
         Ok(record)
@@ -238,6 +240,20 @@ impl Record {
     pub fn own_text(&self, key: &str) -> Option<&str> {
         self.own.get(key).and_then(Value::as_str)
     }
+}
+
+/// Brings line ends to LF: a carriage return before a line feed, or before the end, where the file gets a line feed, is part of one,
+/// however often it is repeated.
+fn with_lf(text: &str) -> Cow<'_, str> {
+    if !text.contains('\r') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for (i, line) in text.split('\n').enumerate() {
+        out.push_str(if i == 0 { "" } else { "\n" });
+        out.push_str(line.trim_end_matches('\r'));
+    }
+    Cow::Owned(out)
 }
 
 fn split_at_fence(text: &str) -> Option<(&str, &str)> {

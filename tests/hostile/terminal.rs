@@ -98,6 +98,16 @@ fn harmless(case: &str, got: &[u8]) {
 }
 
 #[test]
+fn what_is_not_escaped_is_seen() {
+    let lab = Lab::new();
+    let mut command = lab.sandbox.command("printf");
+    command.args(["%s", &nasty()]);
+    if let Some(got) = on_terminal(command) {
+        assert!(String::from_utf8_lossy(&got).contains(is_obeyed));
+    }
+}
+
+#[test]
 fn no_verb_lets_a_record_command_the_terminal() {
     let lab = planted();
     let verbs = [

@@ -84,7 +84,7 @@ impl<'a> Agents<'a> {
                 continue;
             }
             count += 1;
-            let dir = if number % 2 == 0 { self.site.repo() } else { self.site.linked() };
+            let dir = if number.is_multiple_of(2) { self.site.repo() } else { self.site.linked() };
             let title = format!("agent {number}, record {count}");
             let mut command = self.site.command(elf_program(), &dir);
             command.args(["record", "observation", &title]);

@@ -63,6 +63,7 @@ pub const OPERATIONS: &[Operation] = &[
     ("worktree add, remove", "g worktree add -q -b x ../x v0; echo x >../x/a; git -C ../x commit -q -a -m x; echo dirty >../x/b; g worktree remove ../x; g worktree remove -f ../x; g branch -q -D x"),
     ("worktree lock, move, repair, prune", "g worktree add -q --detach ../x; g worktree lock ../x; g worktree move ../x ../y; g worktree unlock ../x; g worktree move ../x ../y; g worktree repair; rm -r ../y; g worktree prune -v"),
     ("gc", "for i in 1 2 3; do git commit -q --allow-empty -m \"$i\"; g gc -q; done; ls .git/gc.log 2>/dev/null; f --strict"),
+    ("gc --prune=now", "g gc -q --prune=now; g -c gc.pruneExpire=now gc -q; f --strict"),
     ("gc --aggressive, --auto", "g gc -q --aggressive; g -c gc.auto=1 gc -q --auto --no-detach"),
     ("maintenance", "g maintenance run --quiet --task=gc --task=commit-graph --task=loose-objects --task=incremental-repack --task=pack-refs; f"),
     ("repack", "g repack -q -d; g repack -q -a -d; g repack -q -A -d; g repack -q -a -d -f -b; g repack -q -d --geometric=2; f"),

@@ -27,7 +27,7 @@ impl Seen {
         let mut part = String::new();
         for line in lines(&ran.out, root) {
             match line.strip_prefix("## ") {
-                Some(name) => part = name.to_owned(),
+                Some(name) => name.clone_into(&mut part),
                 None => self.parts.get_mut(&part).unwrap_or_else(|| panic!("{part}")).push(line),
             }
             self.parts.entry(part.clone()).or_default();
@@ -47,7 +47,7 @@ impl Seen {
             if ours != theirs {
                 let only = |a: &[String], b: &[String]| {
                     let lines = a.iter().filter(|line| !b.contains(line)).take(SHOWN);
-                    lines.map(|line| format!("\n    {line}")).collect::<String>()
+                    lines.fold(String::new(), |all, line| all + "\n    " + line)
                 };
                 let (gone, new) = (only(&ours, &theirs), only(&theirs, &ours));
                 differences.push(format!("{name}\n  only without:{gone}\n  only with:{new}"));
