@@ -101,6 +101,7 @@ impl Spool {
     }
 
     /// Names another spool of the same repository.
+    #[must_use]
     pub fn another(&self, elf_dir: &Path) -> Self {
         Self::new(elf_dir, self.format)
     }

@@ -114,7 +114,7 @@ impl Ledger<'_> {
         let Some(end) = bytes.iter().position(|byte| *byte == 0) else { return false };
         let kind =
             std::str::from_utf8(&bytes[..end]).ok().and_then(|head| ObjectType::from_str(head.split(' ').next()?));
-        let hashed = kind.and_then(|kind| Oid::hash_object(kind, &bytes[end + 1..]).ok());
+        let hashed = kind.map(|kind| repo::object_id(self.git, kind, &bytes[end + 1..]));
         hashed == Some(oid) || bytes.len() as u64 == INTACT_MAX
     }
 

@@ -76,14 +76,15 @@ impl Lab {
     }
 
     fn entries(&self, tree: &str) -> Vec<Entry> {
+        let length = tree.len() / 2;
         let mut rest = &self.feed(&["cat-file", "tree", tree], b"")[..];
         let mut entries = Vec::new();
         while !rest.is_empty() {
             let space = rest.iter().position(|byte| *byte == b' ').unwrap();
             let nul = rest.iter().position(|byte| *byte == 0).unwrap();
-            let oid = rest[nul + 1..nul + 21].iter().map(|byte| format!("{byte:02x}")).collect();
+            let oid = rest[nul + 1..=nul + length].iter().map(|byte| format!("{byte:02x}")).collect();
             entries.push((String::from_utf8(rest[..space].to_vec()).unwrap(), rest[space + 1..nul].to_vec(), oid));
-            rest = &rest[nul + 21..];
+            rest = &rest[nul + 1 + length..];
         }
         entries
     }

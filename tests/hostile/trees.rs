@@ -1,6 +1,7 @@
 //! What a tree may hold beside records.
 
 use super::{DIR, FILE, GITLINK, LINK, Lab, PROGRAM, bounded, each, file};
+use crate::support::object_name_length;
 
 const ID: &str = "0123456789abcdef";
 const NAME: &[u8] = b"0123456789abcdef-x.md";
@@ -14,13 +15,19 @@ fn whatever_a_tree_holds_the_records_beside_it_stay() {
     }
     let cases: [Case; 24] = [
         ("a link as a record", (|lab| leaf(lab, LINK, &lab.blob(b"/etc/passwd")), "mode 120000")),
-        ("a gitlink as a record", (|lab| leaf(lab, GITLINK, &"1".repeat(40)), "mode 160000")),
+        ("a gitlink as a record", (|lab| leaf(lab, GITLINK, &"1".repeat(object_name_length())), "mode 160000")),
         ("an executable record", (|lab| leaf(lab, PROGRAM, &record(lab)), "mode 100755")),
         ("a directory as a record", (|lab| leaf(lab, DIR, &lab.root()), "failures/0/1/2/")),
         ("a link as a kind", (|lab| lab.plant("", &[(LINK, b"spikes", &lab.blob(b"/etc"))]), "spikes")),
         ("a link as a shard", (|lab| lab.plant("failures", &[(LINK, b"w", &lab.blob(b"/etc"))]), "failures/")),
-        ("a gitlink as a kind", (|lab| lab.plant("", &[(GITLINK, b"spikes", &"1".repeat(40))]), "spikes")),
-        ("a gitlink as a shard", (|lab| lab.plant("failures", &[(GITLINK, b"w", &"1".repeat(40))]), "failures/")),
+        (
+            "a gitlink as a kind",
+            (|lab| lab.plant("", &[(GITLINK, b"spikes", &"1".repeat(object_name_length()))]), "spikes"),
+        ),
+        (
+            "a gitlink as a shard",
+            (|lab| lab.plant("failures", &[(GITLINK, b"w", &"1".repeat(object_name_length()))]), "failures/"),
+        ),
         ("a file as a kind", (|lab| lab.plant("", &[(FILE, b"spikes", &record(lab))]), "spikes")),
         ("..", (|lab| everywhere(lab, b".."), "..")),
         (".", (|lab| everywhere(lab, b"."), ".")),
@@ -106,7 +113,7 @@ fn a_push_of_a_bad_tree_is_stopped_in_bounded_time() {
         return;
     }
     let cases: [Case; 5] = [
-        ("a gitlink", (|lab| leaf(lab, GITLINK, &"1".repeat(40)), "mode 160000")),
+        ("a gitlink", (|lab| leaf(lab, GITLINK, &"1".repeat(object_name_length())), "mode 160000")),
         ("100 MB", (|lab| leaf(lab, FILE, &lab.blob(&vec![b'x'; 100 << 20])), "104857600 bytes")),
         ("100,000 files in a leaf", (|lab| crowd(lab, 100_000), "no front matter")),
         ("the same directory everywhere", (bomb, "no part of a memory")),

@@ -18,6 +18,11 @@ pub fn object_format() -> Option<String> {
     std::env::var("ELF_TEST_OBJECT_FORMAT").ok().filter(|format| !format.is_empty())
 }
 
+/// Hexadecimal digits of an object name in the repositories of the tests.
+pub fn object_name_length() -> usize {
+    if object_format().as_deref() == Some("sha256") { 64 } else { 40 }
+}
+
 /// What a command printed and how it ended.
 #[derive(Debug)]
 pub struct Ran {
