@@ -73,8 +73,8 @@ type Place = [u8; 3];
 #[derive(Default)]
 struct Listing {
     fitting: HashMap<Place, Vec<(Rc<str>, Item)>>,
-    /// Every entry in the order of the tree: what it fits, its name, and whether it is a directory.
-    all: Vec<(Option<Place>, Rc<str>, bool)>,
+    /// Every entry in the order of the tree: what it fits, its name, and git's mode.
+    all: Vec<(Option<Place>, Rc<str>, i32)>,
 }
 
 /// What of a tree counts at a path.
@@ -182,7 +182,7 @@ impl Walk<'_> {
                 let item = Item { oid: entry.id(), mode: entry.filemode() };
                 listing.fitting.entry(place).or_default().push((Rc::clone(&name), item));
             }
-            listing.all.push((place, name, is_tree));
+            listing.all.push((place, name, entry.filemode()));
         }
         Ok(Rc::new(listing))
     }
@@ -207,18 +207,23 @@ fn place_of(path: &str) -> Place {
     [first, second, third].map(Option::unwrap_or_default)
 }
 
-fn told(name: &str, is_tree: bool) -> String {
-    let slash = if is_tree { "/" } else { "" };
+fn told(name: &str, mode: i32) -> String {
+    let sort = match mode {
+        0o040_000 => " (a directory)",
+        0o120_000 => " (a symbolic link)",
+        0o160_000 => " (a submodule)",
+        _ => "",
+    };
     match name.char_indices().nth(NAME_MAX) {
-        Some((end, _)) => format!("{:?}…{slash}", &name[..end]),
-        None => format!("{name:?}{slash}"),
+        Some((end, _)) => format!("{:?}…{sort}", &name[..end]),
+        None => format!("{name:?}{sort}"),
     }
 }
 
 /// Describes the strays of a directory in one line.
 fn stray(listing: &Listing, place: Place, count: usize, path: &str) -> (String, String) {
     let strays = listing.all.iter().filter(|(fits, ..)| *fits != Some(place));
-    let told: Vec<_> = strays.take(TOLD_MAX).map(|(_, name, is_tree)| told(name, *is_tree)).collect();
+    let told: Vec<_> = strays.take(TOLD_MAX).map(|(_, name, mode)| told(name, *mode)).collect();
     let directory = if path.is_empty() { "./".to_owned() } else { format!("{path}/") };
     let more = if count > told.len() { format!(" and {} more", count - told.len()) } else { String::new() };
     let (entries, are) = if count == 1 { ("entry", "is") } else { ("entries", "are") };
