@@ -325,15 +325,16 @@ pub(super) fn at(text: &[u8], at: usize) -> Option<(&'static str, usize)> {
         b'e' => json_web_token(text, at),
         b'M' | b'N' | b'O' => discord(text, at),
         b'0'..=b'9' => numbered(text, at),
+        b'.' | b'-' | b'Q' | b'_' => inside(text, at),
         _ => None,
     }
-    .or_else(|| inside(text, at))
 }
 
 impl Shape {
     fn matches(&self, text: &[u8], at: usize) -> Option<usize> {
         let prefix = self.prefix.as_bytes();
-        if !text[at..].starts_with(prefix) || (self.edge && !begins(text, at)) {
+        // The second byte decides nearly always; this is asked at every byte of a text.
+        if text.get(at + 1) != prefix.get(1) || !text[at..].starts_with(prefix) || (self.edge && !begins(text, at)) {
             return None;
         }
         let start = at + prefix.len();
