@@ -74,7 +74,10 @@ fn complain(hooks: &[Placed]) {
                 talk!("elf: {name} was left alone: {why} ({})", placed.place);
                 if let Some(edit) = edit {
                     talk!("     to have it, add this to {}, {}:", edit.file, edit.how);
-                    talk!("{}", edit.text);
+                    // Each by itself, so that it is printed as it is to be pasted.
+                    for line in edit.text.lines() {
+                        talk!("{line}");
+                    }
                 }
             }
             State::Failed(error) => talk!("elf: {name}: {error}"),
