@@ -283,7 +283,7 @@ impl<'r> Ledger<'r> {
         }
         let place = objects::Place::new(self.git, &self.scratch)?;
         let value = refs::prepare_value(&self.scratch, batch.commit)?;
-        prune::wait_until_over(self.repo)?;
+        prune::wait_until_over(self.repo, prune::PATIENCE)?;
         place.write(&batch, &value, self.flush)?;
         let name = branch.as_deref().unwrap_or("HEAD");
         let dir = if branch.is_some() { self.git.commondir() } else { self.git.path() };
@@ -316,7 +316,7 @@ impl<'r> Ledger<'r> {
             return Ok(Published::Moved);
         }
         if !is_safe() {
-            prune::wait_until_over(self.repo)?;
+            prune::wait_until_over(self.repo, prune::PATIENCE_AFTER)?;
             place.write(&batch, &value, self.flush)?;
         }
         Ok(Published::At(Tip { commit: batch.commit, tree: self.records_of(batch.tree)? }))
@@ -335,6 +335,14 @@ impl<'r> Ledger<'r> {
             all.push(NewFile { path: self.prefixed("README.md"), text });
         }
         Ok(all)
+    }
+
+    /// Waits for a `git gc` that may yet remove what the ledger has only just got.
+    ///
+    /// # Errors
+    /// [`Error::Deferred`] when it goes on.
+    pub fn wait_for_gc(&self, _lock: &RepoLock<'_>) -> Result<()> {
+        prune::wait_until_over(self.repo, prune::PATIENCE)
     }
 
     /// Brings a blob of the ledger to disk again whose object is torn; its text came from the spool.

@@ -4,10 +4,11 @@
 //! written. `git gc --prune=now` has no grace: objects that were placed meanwhile are gone, and the ref that moved onto them
 //! stays. While it works its process id is in `gc.pid` (git's builtin/gc.c, `lock_repo_for_gc`). So a writer looks for it
 //!
-//! * before it places objects: a gc that goes on makes the records wait in the spool;
+//! * before it looks what the ledger has, and before it places objects: a gc that goes on makes the records wait in the spool;
 //! * under the ref's lock, right before it moves: a gc that has begun, or taken an object, sends it back to the start;
 //! * after it has moved the ref: whoever begins later sees the new value. Whoever began in the milliseconds in between is
-//!   waited for, and what is missing then is written again.
+//!   waited for, however long that takes, and what is missing then is written again. Until then nobody else may take the records
+//!   for committed, so the lock is held.
 //!
 //! `git prune` by itself leaves no such trace and is not seen.
 
@@ -20,8 +21,10 @@ use crate::error::{Error, Result};
 use crate::repo::Repo;
 use crate::sys;
 
-/// How long it is waited for: a small repository is done by then.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long it is waited for while the records can wait instead: a small repository is done by then.
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+/// How long it is waited for once the ref has moved: a gc that takes longer than this began later and has seen it.
+pub(super) const PATIENCE_AFTER: Duration = Duration::from_secs(3600);
 const STEP: Duration = Duration::from_millis(10);
 /// Until then git itself believes a `gc.pid` of another machine (builtin/gc.c).
 const BELIEVED: Duration = Duration::from_secs(12 * 3600);
@@ -30,11 +33,11 @@ const BELIEVED: Duration = Duration::from_secs(12 * 3600);
 ///
 /// # Errors
 /// [`Error::Deferred`] when it goes on for longer.
-pub(super) fn wait_until_over(repo: &Repo) -> Result<()> {
+pub(super) fn wait_until_over(repo: &Repo, patience: Duration) -> Result<()> {
     let path = repo.common_dir().join("gc.pid");
     let start = Instant::now();
     while let Some(who) = at_work(&path, repo) {
-        if start.elapsed() >= PATIENCE {
+        if start.elapsed() >= patience {
             return Err(Error::Deferred { what: format!("git gc removes unused objects, new ones too ({who})") });
         }
         std::thread::sleep(STEP);

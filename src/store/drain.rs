@@ -79,6 +79,8 @@ impl Store {
         reject: &mut dyn FnMut(&Record, &Error),
     ) -> Result<Drained> {
         for _ in 0..ATTEMPTS {
+            // What is in the tree counts as committed below, and such a gc may not have seen it.
+            ledger.wait_for_gc(lock)?;
             let base = self.healed_tip(lock, ledger)?;
             let sorted = match self.sort(lock, ledger, base, &mut direct, reject) {
                 Err(Error::Git { .. }) if self.mend(lock, ledger)? => continue,
