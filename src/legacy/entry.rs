@@ -97,14 +97,13 @@ impl Entry {
     pub(super) fn status(&mut self, said: &str) {
         let word = said.trim().to_lowercase();
         let known = match (self.kind, word.as_str()) {
-            (_, "") => return,
+            (_, "") | (Kind::Invariant, "active") => return,
             (Kind::Experiment, "completed" | "success" | "promoted") => "succeeded",
             (Kind::Experiment, "killed" | "cancelled" | "archived") => "abandoned",
             (Kind::Decision, "deprecated" | "rejected") | (Kind::Invariant, "deprecated") => {
                 self.withdrawn = true;
                 ""
             }
-            (Kind::Invariant, "active") => return,
             (_, word) => word,
         };
         if !self.chosen("status", known) || known != word {

@@ -295,7 +295,7 @@ fn facts(lines: &[&str], mut each: impl FnMut(&str, &str)) -> String {
         }
         lines.next();
     }
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.copied().collect::<Vec<_>>().join("\n")
 }
 
 /// Removes the rule that ends an entry.
