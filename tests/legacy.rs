@@ -481,3 +481,73 @@ fn every_selection_of_the_original_has_its_place() {
         "{csv}"
     );
 }
+
+/// The flags of query.py. Every one has a row that says something, and every command there has the options that it names.
+#[test]
+fn every_flag_of_the_original_has_a_row_that_holds() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/from-elf.md")).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'))
+        .map(|line| line.split(" | ").map(str::trim).collect())
+        .collect();
+    assert!(rows.len() > 30, "found only {} rows", rows.len());
+    for row in &rows {
+        assert!(row.len() == 2 && row.iter().all(|cell| !cell.is_empty()), "an empty cell: {row:?}");
+    }
+    for flag in [
+        "context",
+        "depth",
+        "max-tokens",
+        "domain",
+        "tags",
+        "recent",
+        "type",
+        "limit",
+        "stats",
+        "validate",
+        "golden-rules",
+        "decisions",
+        "decision-status",
+        "assumptions",
+        "assumption-status",
+        "min-confidence",
+        "invariants",
+        "invariant-status",
+        "invariant-scope",
+        "invariant-severity",
+        "spikes",
+        "experiments",
+        "violations",
+        "violation-days",
+        "accountability-banner",
+        "ceo-reviews",
+        "timeout",
+        "format json",
+        "format csv",
+        "format text",
+        "base-path",
+        "debug",
+        "project-status",
+        "project-only",
+        "health-check",
+        "verify-hooks",
+    ] {
+        let named = |cell: &str| {
+            cell.split('`').any(|code| code == format!("--{flag}") || code.starts_with(&format!("--{flag} ")))
+        };
+        assert_eq!(rows.iter().filter(|row| named(row[0])).count(), 1, "--{flag}");
+    }
+    let sandbox = Sandbox::new();
+    let mut checked = 0;
+    for command in text.split('`').filter_map(|code| code.strip_prefix("git elf ")) {
+        let command = command.split('\\').next().unwrap();
+        let verb = command.split(' ').next().unwrap();
+        let help = sandbox.elf([verb, "-h"]).ok().out;
+        for option in command.split(' ').filter(|word| word.starts_with('-') && word.len() > 1) {
+            assert!(help.contains(option), "git elf {verb} has no {option}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 15, "found only {checked} options");
+}
