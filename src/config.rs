@@ -102,6 +102,11 @@ impl Config {
         })
     }
 
+    /// Tells whether a drain makes a commit that has to be signed.
+    pub fn drain_signs(&self) -> bool {
+        self.signs && !self.waits_for_flush()
+    }
+
     /// Tells whether records wait below `memory/` for a commit that the user asks for.
     pub fn waits_for_flush(&self) -> bool {
         self.ledger_ref == IN_TREE && self.commit == Commit::Flush

@@ -240,6 +240,18 @@ fn a_repository_that_is_nothing_but_a_memory_commits_at_once() {
 }
 
 #[test]
+fn selecting_another_ref_says_what_stays_behind() {
+    let sandbox = Sandbox::new();
+    sandbox.record("left behind");
+    let said = sandbox.elf(["init", "--in-tree"]).ok().err;
+    assert!(said.contains("1 record file stays on refs/elf/memory; git elf migrate"), "{said}");
+    sandbox.elf(["init", "--ref", "refs/elf/memory"]).ok();
+    sandbox.elf(["migrate", "--ref", "HEAD"]).ok();
+    let said = sandbox.elf(["init", "--in-tree"]).ok().err;
+    assert!(!said.contains("stays"), "{said}");
+}
+
+#[test]
 fn unborn_detached_and_bare() {
     let sandbox = Sandbox::empty();
     sandbox.git(["init", "-q", "-b", "main", "."]).ok();
@@ -259,6 +271,10 @@ fn unborn_detached_and_bare() {
     bare.env("GIT_CONFIG_KEY_0", "elf.ref").env("GIT_CONFIG_VALUE_0", "HEAD");
     let refused = sandbox.run(bare).exits(1);
     assert!(refused.err.contains("bare repository"), "{}", refused.err);
+    let mut init = sandbox.elf_command(["init", "--in-tree"]);
+    init.current_dir(sandbox.root().join("bare.git"));
+    sandbox.run(init).exits(1);
+    assert_eq!(sandbox.git(["-C", "../bare.git", "config", "elf.ref"]).out, "", "nothing was set");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn filled() -> Index {
         let record = draft.finish().expect("a record");
         batch.put(&record.path(), "0000", record).expect("a row");
     }
-    let stamp = git_elf::index::Stamp { ref_name: String::new(), tip: String::new(), tree: String::new() };
+    let stamp = git_elf::index::Stamp::default();
     batch.commit(&stamp).expect("a commit");
     index
 }

@@ -26,10 +26,19 @@ pub struct Args {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        let mut selected = None;
+        let (mut selected, mut left) = (None, None);
         if let Some(name) = self.name.or(self.in_tree.then(|| IN_TREE.into())).map(checked_ref).transpose()? {
-            // Before the store is opened, so that an invalid elf.ref can be mended here.
-            selected = install::select_ref(&Repo::open()?, &name)?.then_some(name);
+            let repo = Repo::open()?;
+            if name == IN_TREE && repo.workdir().is_none() {
+                return Err(Error::Refused {
+                    what: "a bare repository has no working tree to keep records in".into(),
+                    hint: "git elf init --ref refs/heads/memory makes a branch for them".into(),
+                }
+                .into());
+            }
+            // An invalid elf.ref is mended here, so that the store need not open before.
+            left = open_silently().ok().and_then(|store| left_behind(&store, &name));
+            selected = install::select_ref(&repo, &name)?.then_some(name);
         }
         let store = open_silently()?;
         let ledger_ref = store.config().ledger_ref.clone();
@@ -54,6 +63,10 @@ impl Args {
         }
         context.out.flush()?;
         complain(&hooks);
+        if let Some((name, count)) = left {
+            let records = if count == 1 { "record file stays" } else { "record files stay" };
+            talk!("elf: {count} {records} on {name}; git elf migrate moves them instead: git elf migrate -h");
+        }
         if let Err(error) = &remotes {
             talk!("elf: the remotes were left alone: {error}");
         }
@@ -65,6 +78,16 @@ impl Args {
     }
 }
 
+/// Returns the ref that has records now, and how many files, when another one is selected; `None` when they have moved there.
+fn left_behind(store: &Store, selected: &str) -> Option<(String, u64)> {
+    let ledger = store.ledger();
+    let tip = ledger.tip().ok().flatten()?;
+    if ledger.name() == selected || ledger.moved_to(tip.tree).ok().flatten().is_some() {
+        return None;
+    }
+    Some((ledger.name().to_owned(), count(store).ok()?)).filter(|(_, count)| *count > 0)
+}
+
 /// Says on stderr what was not done, and what to add by hand.
 fn complain(hooks: &[Placed]) {
     for placed in hooks {
@@ -74,7 +97,10 @@ fn complain(hooks: &[Placed]) {
                 talk!("elf: {name} was left alone: {why} ({})", placed.place);
                 if let Some(edit) = edit {
                     talk!("     to have it, add this to {}, {}:", edit.file, edit.how);
-                    talk!("{}", edit.text);
+                    // Each by itself, so that it is printed as it is to be pasted.
+                    for line in edit.text.lines() {
+                        talk!("{line}");
+                    }
                 }
             }
             State::Failed(error) => talk!("elf: {name}: {error}"),

@@ -124,8 +124,10 @@ impl Ledger<'_> {
         let name = String::from_utf8_lossy(&ended.out).into_owned();
         let bytes = child::loose_content(&private.0, &name).doing(|| "read the signed commit".into())?;
         let tree = format!("tree {}\n", batch.tree);
-        let parents: String = parents.iter().map(|parent| format!("parent {parent}\n")).collect();
-        let head = [tree, parents].concat();
+        let mut head = tree;
+        for parent in parents {
+            head.push_str(&format!("parent {parent}\n"));
+        }
         if !bytes.starts_with(head.as_bytes()) || !contains(&bytes, b"\ngpgsig") {
             return Err(Error::Signing {
                 reason: "git made a commit that is not the one asked for, or not signed".into(),

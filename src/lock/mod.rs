@@ -81,7 +81,7 @@ use fd_lock::{RwLock, RwLockWriteGuard};
 
 pub use clean::{Removal, clean, named};
 pub use lend::Ended;
-pub use survey::{Found, Verdict, mover_at, survey};
+pub use survey::{Found, Verdict, mover_at, survey, sweeper_at};
 
 use crate::error::{Doing, Error, Result};
 use crate::sys;

@@ -30,7 +30,7 @@ pub(super) struct Places {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{mover, users};
+pub(super) use linux::{mover, sweeper, users};
 
 /// Says that it is not known.
 #[cfg(not(target_os = "linux"))]
@@ -41,6 +41,12 @@ pub(super) fn users(_places: &Places, _owners: &std::collections::HashSet<u32>) 
 /// Says that it is not known.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn mover(_places: &Places, _has_message: bool) -> Users {
+    Users::NotKnown("this system does not tell what other processes do".into())
+}
+
+/// Says that it is not known.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn sweeper(_places: &Places) -> Users {
     Users::NotKnown("this system does not tell what other processes do".into())
 }
 
@@ -90,6 +96,8 @@ mod linux {
         b"stash",
         b"switch",
     ];
+    /// Commands of git that take files away, some of them directory by directory.
+    const SWEEPERS: [&[u8]; 6] = [b"checkout", b"clean", b"reset", b"sparse-checkout", b"stash", b"switch"];
     /// Commands of git that run long and write no commit message.
     const OTHERS: [&[u8]; 14] = [
         b"blame",
@@ -147,6 +155,15 @@ mod linux {
     /// Looks for git that moves a branch, or is about to. With a commit message open that can be under any name (an alias), so
     /// only what never writes one is let through. A process that cannot be looked into is no reason to wait for ever.
     pub fn mover(places: &Places, has_message: bool) -> Users {
+        git_with(places, &|verb| MOVERS.contains(&verb) || (has_message && !OTHERS.contains(&verb)))
+    }
+
+    /// Looks for git that removes files from a working tree.
+    pub fn sweeper(places: &Places) -> Users {
+        git_with(places, &|verb| SWEEPERS.contains(&verb))
+    }
+
+    fn git_with(places: &Places, wanted: &dyn Fn(&[u8]) -> bool) -> Users {
         let owners = HashSet::new();
         let Ok(scan) = Scan::new(places, &owners) else { return Users::Nobody };
         let Ok(entries) = fs::read_dir("/proc") else { return Users::NotKnown("/proc cannot be read".into()) };
@@ -157,9 +174,7 @@ mod linux {
                 continue;
             }
             let words = words(&fs::read(proc.join("cmdline")).unwrap_or_default());
-            let moves = |verb: &[u8]| MOVERS.contains(&verb) || (has_message && !OTHERS.contains(&verb));
-            let moves = verb(&words).is_some_and(moves);
-            if moves && scan.works_here(&proc, &words).unwrap_or(false) {
+            if verb(&words).is_some_and(wanted) && scan.works_here(&proc, &words).unwrap_or(false) {
                 return Users::Somebody(format!("pid {pid} ({})", shown(&words)));
             }
         }

@@ -271,6 +271,12 @@ pub fn mover_at(worktree: &Worktree) -> Option<String> {
     }
 }
 
+/// Names a git process that takes files away in a worktree right now, and would stumble over a new one.
+pub fn sweeper_at(worktree: &Worktree) -> Option<String> {
+    let places = Places { common: worktree.git_dir.clone(), roots: vec![worktree.root.clone()] };
+    if let Users::Somebody(who) = processes::sweeper(&places) { Some(who) } else { None }
+}
+
 /// Finds the roots of all worktrees: where a process may work on this repository.
 fn places(repo: &Repo) -> Places {
     let common = repo.common_dir().to_owned();

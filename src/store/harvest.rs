@@ -83,7 +83,7 @@ impl Store {
     }
 
     fn drain_once(&self) -> Result<()> {
-        if self.spool.is_empty() || self.config.signs {
+        if self.spool.is_empty() || self.config.drain_signs() {
             return Ok(());
         }
         self.drain_if_free("hook", Duration::ZERO).map(drop)

@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use git2::Oid;
 
@@ -27,7 +27,7 @@ use super::drain::Drained;
 use crate::config::{Config, IN_TREE};
 use crate::error::{Doing, Error, Result};
 use crate::ledger::{self, Ledger, NewFile, Tip};
-use crate::lock::RepoLock;
+use crate::lock::{self, RepoLock};
 use crate::record::{Id, Kind, Record, field};
 use crate::repo::{Repo, Worktree};
 use crate::spool::{Entry, Spool};
@@ -39,6 +39,8 @@ const WORKTREES: &str = "worktrees";
 const BRANCH: &str = "branch";
 /// Most steps of HEAD that are searched for a commit that held an entry.
 const REFLOG_MAX: usize = 500;
+/// How long git is waited for that takes files away in the working tree.
+const SWEEP: Duration = Duration::from_secs(1);
 /// The clock of a reflog counts seconds, and may have been set back a little.
 const SLACK: Duration = Duration::from_secs(60);
 
@@ -112,6 +114,12 @@ impl Store {
     /// a word: the spool has the record.
     pub(super) fn place(&self, records: &[Record]) {
         let Some(root) = self.repo.workdir().filter(|_| self.config.waits_for_flush()) else { return };
+        // `git clean` and `git stash -u` fail when a directory that they empty gets a new file.
+        let start = Instant::now();
+        let worktree = self.repo.worktree();
+        while start.elapsed() < SWEEP && worktree.as_ref().is_some_and(|here| lock::sweeper_at(here).is_some()) {
+            std::thread::sleep(Duration::from_millis(fastrand::u64(5..30)));
+        }
         let ledger = self.ledger();
         let texts: Vec<_> = records.iter().map(Record::to_text).collect();
         let files = records.iter().zip(&texts).map(|(record, text)| NewFile { path: ledger.path_of(record), text });

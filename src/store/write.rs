@@ -160,7 +160,7 @@ impl Store {
         }
         self.create_places()?;
         let tickets = records.iter().map(|record| self.spool.put(record)).collect::<Result<Vec<_>>>()?;
-        if self.config.signs && !self.config.waits_for_flush() {
+        if self.config.drain_signs() {
             // A signer may ask somebody, and the user's commit must not wait for the answer: the next command signs.
         } else if let Err(error) = self.drain_if_free(verb, Duration::ZERO)
             && !matches!(error, Error::Deferred { .. })

@@ -13,12 +13,13 @@ const CALLS: &str = "trace=open,openat,openat2,creat,stat,lstat,newfstatat,statx
      readlink,readlinkat,execve,execveat,connect,socket,bind,sendto";
 
 /// Besides the repository: what a program of this system reads to start, and git to be configured.
-const ALLOWED: [&str; 17] = [
+const ALLOWED: [&str; 18] = [
     "/lib",
     "/usr",
     "/bin",
     "/nix/store",
     "/etc/ld.so",
+    "/etc/gitattributes",
     "/etc/gitconfig",
     "/etc/localtime",
     "/etc/nsswitch.conf",

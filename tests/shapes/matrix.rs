@@ -83,7 +83,6 @@ shapes! {
     replaced_commit: "git commit -q --allow-empty -m b; git replace HEAD HEAD~", ["."];
     hooks_elsewhere: "mkdir ../hooks; printf '#!/bin/sh\\nexit 1\\n' >../hooks/pre-commit; chmod +x ../hooks/*; git config core.hooksPath @/hooks", ["."];
     aliased: "git config alias.record '!false'; git config alias.elf '!false'", ["."];
-    signing: "git config commit.gpgSign true; git config gpg.program false", ["."];
     included_configuration: "git config -f ../more elf.agent included; git config include.path @/more", ["."];
     remote_is_a_partial_push: "git init -q --bare ../r.git; git remote add origin ../r.git; git push -q origin main", ["."];
     git_dir: "", [". GIT_DIR=@/repo/.git"];

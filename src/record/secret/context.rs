@@ -14,6 +14,8 @@ const NAME_MAX: usize = 64;
 const VALUE_MAX: usize = 256;
 /// Longest gap between a name and its value, in bytes: quotes, brackets, a separator, spaces.
 const GAP_MAX: usize = 40;
+/// Shortest value after a name and a space alone, in bytes.
+const UNSEPARATED_MIN: usize = 16;
 /// Shortest string that is suspicious without any context, in bytes. A random one of letters and digits has 190 bits.
 const BARE_MIN: usize = 32;
 
@@ -220,6 +222,11 @@ fn netrc(text: &[u8], name: &[u8], end: usize) -> Option<Range<usize>> {
 
 /// `NAME = "value"` and its relatives, where the name speaks of a secret and the value is random.
 fn assigned(text: &[u8], name: &[u8], end: usize) -> Option<Range<usize>> {
+    // Nearly every word of a text is followed by a space and another word: no need to look at it.
+    let (first, separated) = value_after(text, end, name)?;
+    if !separated && first.len() < UNSEPARATED_MIN {
+        return None;
+    }
     let kind = Name::of(name)?;
     let mut at = end;
     // A second round for what stands between: `api_key: str = "…"`.
@@ -267,7 +274,7 @@ impl Name {
             (Self::Secret, true) => plausible,
             (Self::Maybe, true) => plausible && value.len() >= 15,
             // `the token Xk29…`: words follow such a name everywhere, so there must be no doubt.
-            (Self::Secret, false) => plausible && value.len() >= 16 && is_mixed(value),
+            (Self::Secret, false) => plausible && value.len() >= UNSEPARATED_MIN && is_mixed(value),
             (Self::Maybe, false) => false,
         }
     }
