@@ -84,8 +84,9 @@ pub fn read(dir: &Path, allowed: &[String]) -> Result<Memory> {
     let rows = rows.unwrap_or_default();
     memory.refused.extend(rows.refused);
     let mut from_rows = Vec::new();
+    let cycles = rows::cycles(&rows.rows);
     for row in &rows.rows {
-        match rows::entry(row, &rows.rows) {
+        match rows::entry(row, &cycles) {
             Ok(entry) => from_rows.extend(entry),
             Err(error) => memory.refused.push((row.origin(), error)),
         }

@@ -1,5 +1,6 @@
 //! From a row of the original's database to an entry.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::database::Row;
@@ -8,8 +9,22 @@ use super::markdown::{source, topic};
 use crate::error::{Error, Result};
 use crate::record::{Kind, field};
 
+/// The cycles of each experiment.
+pub(super) type Cycles<'a> = HashMap<i64, Vec<&'a Row>>;
+
+/// Finds the cycles among all rows.
+pub(super) fn cycles(all: &[Row]) -> Cycles<'_> {
+    let mut cycles = Cycles::new();
+    for row in all.iter().filter(|row| row.table == "cycles") {
+        if let Some(experiment) = row.whole("experiment_id") {
+            cycles.entry(experiment).or_default().push(row);
+        }
+    }
+    cycles
+}
+
 /// Makes the entry of a row; `None` for tables whose rows say something about others.
-pub(super) fn entry(row: &Row, all: &[Row]) -> Result<Option<Entry>> {
+pub(super) fn entry(row: &Row, cycles: &Cycles<'_>) -> Result<Option<Entry>> {
     let (kind, title) = match row.table {
         "learnings" => (learned(row)?, "title"),
         "heuristics" => (Kind::Heuristic, "rule"),
@@ -42,7 +57,7 @@ pub(super) fn entry(row: &Row, all: &[Row]) -> Result<Option<Entry>> {
         Kind::Assumption => assumption(&mut entry, row),
         Kind::Invariant => invariant(&mut entry, row),
         Kind::Spike => spike(&mut entry, row),
-        _ => experiment(&mut entry, row, all),
+        _ => experiment(&mut entry, row, cycles),
     }
     Ok(Some(entry))
 }
@@ -156,11 +171,11 @@ fn spike(entry: &mut Entry, row: &Row) {
     }
 }
 
-fn experiment(entry: &mut Entry, row: &Row, all: &[Row]) {
+fn experiment(entry: &mut Entry, row: &Row, cycles: &Cycles<'_>) {
     entry.status(&row.text("status"));
     entry.section("Hypothesis", &row.text("hypothesis"));
     let mut result = String::new();
-    for cycle in all.iter().filter(|cycle| cycle.table == "cycles" && cycle.whole("experiment_id") == Some(row.id)) {
+    for cycle in cycles.get(&row.id).into_iter().flatten() {
         result.push_str(&format!("### Cycle {}\n\n", cycle.text("cycle_number")));
         for column in ["try_summary", "break_summary", "analysis", "learning_extracted"] {
             let text = cycle.text(column);
