@@ -5,6 +5,8 @@
 //! knew beyond that: golden rules, withdrawn decisions, violations.
 //!
 //! Links are not followed, sizes are bounded, and SQLite sees a private copy. What cannot be taken is named; it hides nothing else.
+//!
+//! [`read`]: crate::legacy::read
 
 mod database;
 mod entry;
