@@ -167,7 +167,8 @@ fn files_and_rows_are_one_entry_where_they_say_the_same() {
         ("file cut",            Some("The log"),       &["The log grew."],         1, "The log grew.",          ""),
         ("row twice",           Some(long),            &[long, long],              1, long,                     "says the same as"),
         ("two rows, one file",  Some("Second."),       &["First.", "Second."],     2, "Second.",                "a row without a file"),
-        ("apart",               Some("One."),          &["Another."],              2, "One.",                   "a file without a row"),
+        ("file edited",         Some("One."),          &["Another."],              1, "One.\n\n## in index.db\n\nAnother.", "differs from"),
+        ("two rows, file edited", Some("One."),        &["Another.", "Third."],    2, "One.\n\n## in index.db\n\nAnother.", "differs from"),
     ];
     for (case, file, rows, count, text, note) in cases {
         let old = Old::new();

@@ -11,7 +11,8 @@ const CANDIDATES: usize = 64;
 /// Unites files and rows, and says which stood alone.
 ///
 /// A file and a row are the same entry when they are in the same place (the file that a row names, the number in a heading) or
-/// have the same title and domain, and their texts do not contradict each other: one is the beginning of the other.
+/// have the same title and domain, and one's text is the beginning of the other's. In the same place with the same title they are one
+/// also when somebody changed the text of either; then both texts are kept.
 pub(super) fn unite(files: Vec<Entry>, rows: Vec<Entry>, notes: &mut Vec<String>, has_rows: bool) -> Vec<Entry> {
     let mut places: HashMap<String, Vec<usize>> = HashMap::new();
     for (at, row) in rows.iter().enumerate() {
@@ -30,8 +31,14 @@ pub(super) fn unite(files: Vec<Entry>, rows: Vec<Entry>, notes: &mut Vec<String>
             let score = likeness(&file, left[*at].as_ref()?)?;
             Some((score, std::cmp::Reverse(*at)))
         });
-        if let Some((_, std::cmp::Reverse(at))) = scored.max() {
+        if let Some((score, std::cmp::Reverse(at))) = scored.max() {
             let row = left[at].take().expect("a taken row has no likeness");
+            if score == 1 {
+                notes.push(format!(
+                    "{}: differs from {}; both texts are in the record, the file's first",
+                    file.origin, row.origin
+                ));
+            }
             united.push(both(file, row));
             continue;
         }
@@ -85,9 +92,11 @@ fn likeness(file: &Entry, row: &Entry) -> Option<u8> {
         same.is_none_or(|(_, known)| begins(&plain(known), &plain(text)) || is_list(heading))
     });
     match (placed, titles, texts) {
-        (true, true, true) => Some(3),
-        (true, false, true) if row.sections.iter().any(|section| file.sections.contains(section)) => Some(2),
-        (false, true, true) => Some(1),
+        (true, true, true) => Some(4),
+        (true, false, true) if row.sections.iter().any(|section| file.sections.contains(section)) => Some(3),
+        (false, true, true) => Some(2),
+        // Somebody edited the file, or the row.
+        (true, true, false) => Some(1),
         _ => None,
     }
 }
@@ -107,14 +116,16 @@ fn begins(a: &str, b: &str) -> bool {
 /// Unites a file and its row: the text of the file, unless that is the one that was cut, and the state of the row, since
 /// only rows were kept up to date.
 fn both(file: Entry, row: Entry) -> Entry {
-    let mut sections = file.sections;
+    let (mut sections, mut others) = (file.sections, Vec::new());
     for (heading, text) in row.sections {
         match sections.iter_mut().find(|(known, _)| *known == heading) {
-            Some((_, known)) if !is_list(&heading) => *known = fuller(std::mem::take(known), text),
-            Some(_) => {}
+            Some(_) if is_list(&heading) => {}
+            Some((_, known)) if begins(&plain(known), &plain(&text)) => *known = fuller(std::mem::take(known), text),
+            Some(_) => others.push((format!("{heading} in index.db").trim().to_owned(), text)),
             None => sections.push((heading, text)),
         }
     }
+    sections.append(&mut others);
     let mut keys = row.keys;
     keys.extend(file.keys);
     let mut seen = std::collections::HashSet::new();
