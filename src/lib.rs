@@ -20,6 +20,8 @@ pub mod spool;
 pub mod ledger;
 /// The cache: SQLite schema, writing, searching.
 pub mod index;
+/// A memory of the original system: its markdown and its database, as records.
+pub mod legacy;
 /// The one write path: record, drain, catch up, check; joins spool, ledger and index.
 pub mod store;
 /// Hooks and git configuration: put in, found again, taken out exactly.

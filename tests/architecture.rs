@@ -12,7 +12,7 @@ const ORDER: [&[&str]; 14] = [
     &["config"],
     &["lock"],
     &["spool"],
-    &["ledger", "index"],
+    &["ledger", "index", "legacy"],
     &["store"],
     &["install"],
     &["doctor"],

@@ -23,6 +23,7 @@ mod hooks;
 mod hostile;
 mod in_tree;
 mod install;
+mod legacy;
 mod locks;
 mod managers;
 mod power_cut;

@@ -1,6 +1,7 @@
 //! What holds for any input: the properties of the fuzz targets in `fuzz/`, with few cases, so that every run tries some.
 
 use git_elf::index::{Filter, Index};
+use git_elf::legacy;
 use git_elf::record::{Draft, Id, Record, Time, harvest, trailers};
 use git_elf::store::Update;
 use proptest::prelude::*;
@@ -11,6 +12,11 @@ const FILE: &str = "+++\nid = \"6aqsg8x6vck8d86r\"\nkind = \"heuristic\"\ntitle 
 const LINE: &str =
     r#"{"kind":"failure","title":"T","tags":"a,b","severity":3,"x":{"$float":"nan"},"y":[1,{"z":null}],"summary":"s"}"#;
 const MESSAGE: &str = "Fix\n\nElf-Domain: db\nElf-Failure: It grew\n without end\nElf-Severity: high\nElf-Validates: 6aqsg8x6vck8d86r held\n";
+const OLD: &str = "# ADR-1: Old way\n\n**Date**: 2026-01-02\n**Domain**: db\n**Severity**: 3\n\n---\n\n## Summary\n\nText.\n\n## Context\n\nC\n\n\
+    ## H-1: Lock first\n\n**Confidence**: 0.85\n**Source**: failure\n\nAlways.\n\n---\n\n## 1. Ask\n> Ask first.\n\n**Why:** Cheap.\n**Promoted:** 2026-01-02 (x)\n";
+/// Places of the original's markdown, one for each of its formats.
+const PLACES: [&str; 5] =
+    ["failures/20260102_a.md", "heuristics/db.md", "decisions/a.md", "spikes/2026-01-02-a.md", "golden-rules.md"];
 const PUSH: &str = "refs/elf/memory aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa refs/elf/memory 0000000000000000000000000000000000000000\n";
 
 /// A text with some of it cut out and something put in, a few times: most stay almost right.
@@ -85,6 +91,17 @@ proptest! {
         for update in Update::read(&bytes[..], &|update: &Update| update.is_memory("refs/elf/memory")).unwrap() {
             let line = format!("{} {} {} {}", update.local_ref, update.local, update.remote_ref, update.remote);
             prop_assert_eq!(Update::parse(&line), Some(update));
+        }
+    }
+
+    #[test]
+    fn any_file_of_the_original_is_records_that_survive_or_none(bytes in around(OLD)) {
+        for place in PLACES {
+            for entry in legacy::entries_of(place, &bytes).unwrap_or_default() {
+                if let Ok(record) = entry.finish(&[]) {
+                    survives(&record)?;
+                }
+            }
         }
     }
 

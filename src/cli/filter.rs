@@ -16,6 +16,15 @@ pub struct FilterArgs {
     /// Only records with this tag; given several times, all of them
     #[arg(long, visible_alias = "tags", value_name = "TAG", value_delimiter = ',')]
     tag: Vec<String>,
+    /// Any of the tags is enough
+    #[arg(long, requires = "tag")]
+    any_tag: bool,
+    /// Only golden rules
+    #[arg(long)]
+    golden: bool,
+    /// Only records whose key has this value, such as status=accepted; given several times, all of them
+    #[arg(long = "where", value_name = "KEY=VALUE")]
+    values: Vec<String>,
     /// Only what was recorded since then: anything that `git log --since` takes
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -43,6 +52,9 @@ impl FilterArgs {
             kinds: self.kind.iter().map(|kind| kind.parse::<Kind>()).collect::<Result<_>>()?,
             domain: self.domain.map(|domain| field::domain(&domain)).transpose()?,
             tags: self.tag,
+            any_tag: self.any_tag,
+            golden: self.golden,
+            values: self.values.iter().map(|typed| key_and_value(typed)).collect::<Result<_>>()?,
             since: self.since.map(|since| resolve_since(repo, &since)).transpose()?,
             path: self.path.map(|path| path.trim_start_matches("./").trim_end_matches('/').to_owned()),
             author: self.author,
@@ -51,6 +63,12 @@ impl FilterArgs {
             all: self.all,
         })
     }
+}
+
+/// Takes `KEY=VALUE` apart.
+fn key_and_value(typed: &str) -> Result<(String, String)> {
+    let parts = typed.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()));
+    parts.ok_or_else(|| Error::invalid("where", format!("{} is no KEY=VALUE", field::quoted(typed))))
 }
 
 /// Asks git itself what a time such as "2 weeks ago" means.

@@ -33,6 +33,7 @@ care
   locks [--clean]                 who holds what; remove what a dead process left
   stats | log                     counts, waits, settings | what happened when
   import --from jsonl FILE|-      export [--format jsonl|markdown]
+         --from elf DIR           a memory of the bash and Python original
   uninstall                       take out what init put in
 
 example

@@ -1,10 +1,12 @@
 //! `git elf import`: many records from elsewhere, in a few commits.
 
+mod elf;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::record::allowed;
 use super::{Context, Done, Outcome, open_store};
@@ -22,38 +24,46 @@ const LINE_MAX: usize = 6 * field::FILE_MAX + 4096;
 
 /// Import records, each of them once
 ///
-/// Importing the same file again adds nothing. A line that breaks a limit is named and skipped, and the exit status is 2.
+/// Importing the same again adds nothing. What breaks a limit is named and skipped, and the exit status is 2.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  git elf import --from jsonl lessons.jsonl\n  git elf export | git -C ../other elf import --from jsonl -"
+    after_help = "Example:\n  git elf import --from jsonl lessons.jsonl\n  git elf export | git -C ../other elf import --from jsonl -\n  git elf import --from elf ~/.claude/emergent-learning/memory"
 )]
 pub struct Args {
-    /// jsonl: one object a line with kind, title and the keys of a record; body or summary for the markdown
-    #[arg(long, value_name = "FORMAT", value_parser = ["jsonl"])]
+    /// jsonl: one object a line with kind, title and the keys of a record, body or summary for the markdown; elf: a memory of the
+    /// original system in bash and Python, its files and its index.db
+    #[arg(long, value_name = "FORMAT", value_parser = ["jsonl", "elf"])]
     from: String,
-    /// A file, or `-` for stdin
-    #[arg(value_name = "FILE")]
+    /// jsonl: a file, or `-` for stdin; elf: a directory
+    #[arg(value_name = "FILE|DIR")]
     file: String,
     /// Accept what a rule of the secret scan finds; the record keeps which rule
     #[arg(long, value_name = "RULE")]
     allow_secret: Vec<String>,
-    /// Print {"imported","present","rejected"}
+    /// Print {"imported","present","rejected"}; elf adds {"events","read","notes"}
     #[arg(long)]
     json: bool,
+}
+
+/// Where a record came from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Line(usize),
+    Entry(String),
 }
 
 #[derive(Default)]
 struct Tally {
     imported: usize,
     present: usize,
-    rejected: Vec<(usize, Error)>,
+    rejected: Vec<(Place, Error)>,
     lines: u64,
 }
 
-/// Records on their way, with the line each came from.
+/// Records on their way, with the place each came from.
 #[derive(Default)]
 struct Batch {
-    records: Vec<(usize, Record)>,
+    records: Vec<(Place, Record)>,
     /// Bytes of their lines.
     bytes: usize,
     /// Ids that come from the content: such a record is the one that is there.
@@ -64,31 +74,60 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
         let store = open_store()?;
         store.repo().identity()?;
+        let allowed = allowed(&store, &self.allow_secret)?;
+        if self.from == "elf" {
+            return elf::run(&store, context, self.file.as_ref(), &allowed, self.json);
+        }
         let input: Box<dyn Read> = match self.file.as_str() {
             "-" => Box::new(std::io::stdin()),
             file => Box::new(File::open(file).doing(|| format!("read {file}"))?),
         };
-        let tally = import(&store, BufReader::with_capacity(1 << 16, input), &allowed(&store, &self.allow_secret)?);
+        let tally = import(&store, BufReader::with_capacity(1 << 16, input), &allowed);
         store.report("importing", 0);
-        let tally = tally?;
-        for (line, error) in &tally.rejected {
-            talk!("elf: line {line}: {}", redacted(&error.to_string()));
+        tally?.tell(context, self.json, Map::new())
+    }
+}
+
+impl Place {
+    fn json(&self) -> (String, Json) {
+        match self {
+            Self::Line(line) => ("line".to_owned(), json!(line)),
+            Self::Entry(entry) => ("entry".to_owned(), json!(redacted(entry))),
         }
-        let rejected = tally.rejected.len();
-        if self.json {
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Entry(entry) => write!(f, "{entry}"),
+        }
+    }
+}
+
+impl Tally {
+    /// Says what was refused and how much was taken; `more` are further keys of the JSON.
+    fn tell(mut self, context: &mut Context, json: bool, more: Map<String, Json>) -> Outcome {
+        self.rejected.sort_by(|a, b| a.0.cmp(&b.0));
+        for (place, error) in &self.rejected {
+            talk!("elf: {}", redacted(&format!("{place}: {error}")));
+        }
+        let rejected = self.rejected.len();
+        if json {
             let mut object = Map::new();
-            object.insert("imported".into(), json!(tally.imported));
-            object.insert("present".into(), json!(tally.present));
-            let rows = tally.rejected.iter();
-            let rows = rows.map(
-                |(line, error)| json!({"line": line, "error": redacted(&error.to_string()), "field": error.field()}),
-            );
+            object.insert("imported".into(), json!(self.imported));
+            object.insert("present".into(), json!(self.present));
+            let rows = self.rejected.iter().map(|(place, error)| {
+                let (key, place) = place.json();
+                json!({key: place, "error": redacted(&error.to_string()), "field": error.field()})
+            });
             object.insert("rejected".into(), rows.collect());
+            object.extend(more);
             context.out.json(&object)?;
         } else {
-            context
-                .out
-                .line(&format!("imported {}, already there {}, rejected {rejected}", tally.imported, tally.present))?;
+            let (imported, present) = (self.imported, self.present);
+            context.out.line(&format!("imported {imported}, already there {present}, rejected {rejected}"))?;
         }
         Ok(if rejected == 0 { Done::Well } else { Done::Rejected })
     }
@@ -107,23 +146,24 @@ fn import(store: &Store, mut input: impl BufRead, allowed: &[String]) -> Result<
         }
         if read == LINE_MAX && line.last() != Some(&b'\n') {
             skip_line(&mut input)?;
-            tally.rejected.push((number, Error::invalid("line", format!("is longer than {LINE_MAX} bytes"))));
+            tally
+                .rejected
+                .push((Place::Line(number), Error::invalid("line", format!("is longer than {LINE_MAX} bytes"))));
             continue;
         }
         match parse(&line, &mut batch.derived, allowed) {
             Ok(Some(record)) => {
                 batch.bytes += line.len();
-                batch.records.push((number, record));
+                batch.records.push((Place::Line(number), record));
             }
             Ok(None) => {}
-            Err(error) => tally.rejected.push((number, error)),
+            Err(error) => tally.rejected.push((Place::Line(number), error)),
         }
         if batch.records.len() == BATCH || batch.bytes >= BATCH_BYTES {
             commit(store, std::mem::take(&mut batch), &mut tally)?;
         }
     }
     commit(store, batch, &mut tally)?;
-    tally.rejected.sort_by_key(|(line, _)| *line);
     Ok(tally)
 }
 
@@ -151,16 +191,16 @@ fn commit(store: &Store, batch: Batch, tally: &mut Tally) -> Result<()> {
         return Ok(());
     }
     let count = batch.records.len();
-    let lines: std::collections::HashMap<Id, usize> =
-        batch.records.iter().map(|(line, record)| (record.id, *line)).collect();
+    let places: std::collections::HashMap<Id, Place> =
+        batch.records.iter().map(|(place, record)| (record.id, place.clone())).collect();
     let entries = batch.records.into_iter().map(|(_, record)| store.spool().direct(record)).collect();
     let drained = store.locked("import", |lock| {
         store.drain(lock, entries, &mut |record, error| {
             if batch.derived.contains(&record.id) {
                 tally.present += 1;
             } else {
-                let line = lines.get(&record.id).copied().unwrap_or_default();
-                tally.rejected.push((line, Error::invalid(error.field().unwrap_or("id"), error.to_string())));
+                let place = places.get(&record.id).cloned().unwrap_or(Place::Line(0));
+                tally.rejected.push((place, Error::invalid(error.field().unwrap_or("id"), error.to_string())));
             }
         })
     })?;

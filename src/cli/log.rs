@@ -6,15 +6,20 @@ use super::filter::resolve_since;
 use super::show::describe;
 use super::{Context, Done, Outcome, open_store};
 use crate::index::{Filter, Row};
-use crate::record::{Record, Time};
+use crate::record::{Record, Time, Verb};
 
 /// Show what happened when: records and the events about them, newest first
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  git elf log --since yesterday\n  git elf log -n 20 --json")]
+#[command(
+    after_help = "Example:\n  git elf log --since yesterday\n  git elf log -n 20 --json\n  git elf log --verb breaches --since \"7 days ago\""
+)]
 pub struct Args {
     /// Only since then: anything that `git log --since` takes
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+    /// Only events with this verb: validates, violates, breaches, sights, promotes, sets or retracts
+    #[arg(long, value_name = "VERB")]
+    verb: Option<String>,
     /// At most this many
     #[arg(long, short = 'n', value_name = "N")]
     limit: Option<usize>,
@@ -35,14 +40,20 @@ impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
         let store = open_store()?;
         let since = self.since.map(|since| resolve_since(store.repo(), &since)).transpose()?;
+        let verb = self.verb.as_deref().map(str::parse::<Verb>).transpose()?;
         let filter = Filter { since, limit: self.limit, all: true, ..Filter::default() };
         let mut entries = store.read(|index| {
             let mut entries = Vec::new();
-            index.list(&filter, &mut |row| {
-                entries.push(Entry::of_record(row));
-                Ok(())
-            })?;
-            entries.extend(index.events(since, self.limit)?.iter().map(Entry::of_event));
+            let Some(verb) = verb else {
+                index.list(&filter, &mut |row| {
+                    entries.push(Entry::of_record(row));
+                    Ok(())
+                })?;
+                entries.extend(index.events(since, self.limit)?.iter().map(Entry::of_event));
+                return Ok(entries);
+            };
+            let events = index.events(since, None)?;
+            entries.extend(events.iter().filter(|event| event.verb() == Some(verb)).map(Entry::of_event));
             Ok(entries)
         })?;
         entries.sort_by(|a, b| (b.time, &b.id).cmp(&(a.time, &a.id)));

@@ -19,6 +19,11 @@ pub struct Filter {
     pub domain: Option<String>,
     /// All of them must be there.
     pub tags: Vec<String>,
+    /// One of the tags is enough.
+    pub any_tag: bool,
+    pub golden: bool,
+    /// Keys with their values, as they are printed; all of them must be there.
+    pub values: Vec<(String, String)>,
     pub since: Option<Time>,
     /// A file or directory that one of the record's globs covers, or a glob that covers one of its paths.
     pub path: Option<String>,
@@ -70,8 +75,14 @@ const CONDITIONS: &str = "(:all OR record.state = 'active')
     AND (:since IS NULL OR record.created >= :since)
     AND (:author IS NULL OR instr(lower(record.author), lower(:author)) > 0)
     AND (:agent IS NULL OR record.agent = :agent)
-    AND (:tags IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(:tags) AS want
-        WHERE want.value NOT IN (SELECT value FROM json_each(record.tags))))
+    AND (:tags IS NULL OR CASE WHEN :any THEN EXISTS (SELECT 1 FROM json_each(:tags) AS want
+        WHERE want.value IN (SELECT value FROM json_each(record.tags)))
+      ELSE NOT EXISTS (SELECT 1 FROM json_each(:tags) AS want
+        WHERE want.value NOT IN (SELECT value FROM json_each(record.tags))) END)
+    AND (NOT :golden OR record.golden)
+    AND (:values IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(:values) AS want
+        WHERE NOT EXISTS (SELECT 1 FROM json_each(record.front) AS has
+          WHERE has.key = want.value ->> 0 AND CAST(has.value AS TEXT) = want.value ->> 1)))
     AND (:path IS NULL OR EXISTS (SELECT 1 FROM json_each(record.paths) AS has
         WHERE :path GLOB has.value OR has.value GLOB :path OR has.value GLOB :path || '/*' OR :path GLOB has.value || '/*'))";
 
@@ -134,6 +145,10 @@ impl Index {
     ) -> Result<()> {
         let kinds = Json::from(filter.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>()).to_string();
         let tags = Json::from(filter.tags.clone()).to_string();
+        let values = Json::from(
+            filter.values.iter().map(|(key, value)| Json::from(vec![key.clone(), value.clone()])).collect::<Vec<_>>(),
+        )
+        .to_string();
         let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
         self.each_row(
             sql,
@@ -145,6 +160,9 @@ impl Index {
                 ":author": filter.author,
                 ":agent": filter.agent,
                 ":tags": (!filter.tags.is_empty()).then_some(tags),
+                ":any": filter.any_tag,
+                ":golden": filter.golden,
+                ":values": (!filter.values.is_empty()).then_some(values),
                 ":path": filter.path,
                 ":query": query.map(|(expression, _)| expression),
                 ":literal": query.map(|(_, literal)| Json::from(literal.to_vec()).to_string()),
