@@ -102,6 +102,11 @@ impl Config {
         })
     }
 
+    /// Tells whether the records are below `memory/` on the current branch.
+    pub fn is_in_tree(&self) -> bool {
+        self.ledger_ref == IN_TREE
+    }
+
     /// Tells whether a drain makes a commit that has to be signed.
     pub fn drain_signs(&self) -> bool {
         self.signs && !self.waits_for_flush()
@@ -109,7 +114,7 @@ impl Config {
 
     /// Tells whether records wait below `memory/` for a commit that the user asks for.
     pub fn waits_for_flush(&self) -> bool {
-        self.ledger_ref == IN_TREE && self.commit == Commit::Flush
+        self.is_in_tree() && self.commit == Commit::Flush
     }
 }
 

@@ -365,3 +365,18 @@ fn on_the_current_branch_a_flush_is_signed_and_the_branch_s_own_filter_applies()
     assert!(sandbox.listed().contains(&late));
     sandbox.elf(["check"]).ok();
 }
+
+#[test]
+fn what_a_worktree_left_behind_goes_through_the_filter_without_a_word_of_its_title() {
+    let sandbox = Sandbox::new();
+    sandbox.filters("tr a-zA-Z n-za-mN-ZA-M", "tr a-zA-Z n-za-mN-ZA-M");
+    sandbox.elf(["init", "--in-tree"]).ok();
+    sandbox.git(["worktree", "add", "-q", "-b", "side", "../wt"]).ok();
+    let mut record = sandbox.elf_command(["record", "failure", "hidden words"]);
+    record.current_dir(sandbox.root().join("wt"));
+    let id = sandbox.run(record).ok().line().to_owned();
+    sandbox.git(["worktree", "remove", "--force", "../wt"]).ok();
+    sandbox.elf(["flush"]).ok();
+    let commit = sandbox.git(["show", "side"]).ok().out;
+    assert!(commit.contains(&id) && !commit.contains("words"), "{commit}");
+}

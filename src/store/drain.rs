@@ -90,7 +90,7 @@ impl Store {
             let tip = match base {
                 Some(tip) if sorted.new.is_empty() => tip,
                 None if sorted.new.is_empty() => return Ok(Drained::default()),
-                _ => match self.publish(lock, ledger, base, &sorted.new)? {
+                _ => match self.publish(lock, ledger, base, &sorted.new.iter().collect::<Vec<_>>())? {
                     Published::At(tip) => tip,
                     Published::Moved => {
                         direct = sorted.new.into_iter().filter(Entry::is_direct).collect();
@@ -193,32 +193,30 @@ impl Store {
     pub(super) fn commit_entries(&self, lock: &RepoLock<'_>, ledger: &Ledger<'_>, entries: &[Entry]) -> Result<()> {
         for _ in 0..ATTEMPTS {
             let base = ledger.tip()?;
-            let tree = base.map(|tip| tip.tree);
-            let is_new = |entry: &&Entry| {
-                let found = tree.map_or(Ok(None), |tree| ledger.find(tree, entry.record.kind, entry.record.id));
-                found.map(|found| found.is_none())
-            };
             let mut new = Vec::new();
             for entry in entries {
-                if is_new(&entry)? {
-                    new.push(NewFile { path: ledger.place_of(&entry.record), text: &entry.text });
+                let (kind, id) = (entry.record.kind, entry.record.id);
+                if base.map_or(Ok(None), |tip| ledger.find(tip.tree, kind, id))?.is_none() {
+                    new.push(entry);
                 }
             }
             if new.is_empty() {
                 return ledger.sync_ref(lock);
             }
-            let records: Vec<_> = entries.iter().map(|entry| &entry.record).collect();
-            let (message, patience) = (message(&records), self.config.lock_timeout);
-            let commit = NewCommit { base, files: &new, message: &message, also: None, moves: false, patience };
-            match ledger.commit(lock, &commit, &self.repo.identity()?)? {
-                Published::At(_) => return Ok(()),
-                Published::Moved => {}
+            if let Published::At(_) = self.publish(lock, ledger, base, &new)? {
+                return Ok(());
             }
         }
         Err(Error::RefLocked { path: ledger.name().to_owned() })
     }
 
-    fn publish(&self, lock: &RepoLock<'_>, ledger: &Ledger<'_>, base: Option<Tip>, new: &[Entry]) -> Result<Published> {
+    fn publish(
+        &self,
+        lock: &RepoLock<'_>,
+        ledger: &Ledger<'_>,
+        base: Option<Tip>,
+        new: &[&Entry],
+    ) -> Result<Published> {
         let texts: Vec<_> = new.iter().map(|entry| self.text_of(ledger, entry)).collect();
         let files = new.iter().zip(&texts).map(|(entry, text)| NewFile { path: ledger.place_of(&entry.record), text });
         let files: Vec<_> = files.collect();

@@ -66,7 +66,7 @@ pub struct Orphan {
 /// Returns the spool and the directory of the index.
 pub(super) fn places(repo: &Repo, config: &Config) -> Result<(Spool, PathBuf)> {
     let format = repo.git().object_format();
-    if config.ledger_ref != IN_TREE {
+    if !config.is_in_tree() {
         return Ok((Spool::new(repo.elf_dir(), format), repo.elf_dir().to_owned()));
     }
     if repo.workdir().is_none() {
@@ -316,7 +316,8 @@ impl Store {
 
     /// Returns the text to commit for an entry: that of its file where it still is this record, else its own.
     pub(super) fn text_of<'e>(&self, ledger: &Ledger<'_>, entry: &'e Entry) -> std::borrow::Cow<'e, str> {
-        let edited = self.repo.workdir().filter(|_| ledger.is_in_tree()).and_then(|root| {
+        // The working tree is that of the current branch, and says nothing about another one.
+        let edited = self.repo.workdir().filter(|_| ledger.name() == IN_TREE).and_then(|root| {
             let path = ledger.path_of(&entry.record);
             let (dir, name) = Beneath::open(root).and_then(|top| top.parent(Path::new(&path))).ok()?;
             let limit = u64::try_from(field::FILE_MAX).ok()? + 1;

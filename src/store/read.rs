@@ -7,7 +7,7 @@
 use super::catch_up::Unreadable;
 use super::{Spoken, Store};
 use crate::error::{Doing, Error, Result};
-use crate::index::{Filter, Index, Row};
+use crate::index::{Filter, Index, Row, Stamp};
 use crate::ledger::{Ledger, Tip};
 use crate::lock::{LockFile, Outcome, RepoLock, Waiter};
 use crate::record::{Id, Record};
@@ -195,16 +195,19 @@ impl Store {
     }
 
     fn is_stamped_with(&self, index: &Index, present: &Present) -> bool {
-        let pending = index.stamp().ok().flatten().map(|stamp| stamp.pending);
-        pending.as_ref() == Some(&present.pending) && self.has_state(index, present)
+        let stamp = index.stamp().ok().flatten();
+        stamp.is_some_and(|stamp| stamp.pending == present.pending && self.says_state(&stamp, present))
     }
 
     /// Tells whether an index says what the ledger says, whatever waits beside it.
     pub(super) fn has_state(&self, index: &Index, present: &Present) -> bool {
-        let Some(stamp) = index.stamp().ok().flatten() else { return false };
+        index.stamp().ok().flatten().is_some_and(|stamp| self.says_state(&stamp, present))
+    }
+
+    fn says_state(&self, stamp: &Stamp, present: &Present) -> bool {
         let empty = || self.ledger().empty_tree().to_string();
-        let state = if self.ledger().is_in_tree() { stamp.tree } else { stamp.tip };
-        let is_same = state == present.state || present.state.is_empty() && state == empty();
+        let state = if self.config.is_in_tree() { &stamp.tree } else { &stamp.tip };
+        let is_same = *state == present.state || present.state.is_empty() && *state == empty();
         is_same && stamp.ref_name == self.config.ledger_ref
     }
 
