@@ -340,3 +340,30 @@ fn a_memory_moves_between_all_modes_with_ids_events_and_history() {
         }
     }
 }
+
+#[test]
+fn a_commit_without_files_needs_no_tree_object() {
+    for format in ["sha1", "sha256"] {
+        let sandbox = Sandbox::empty();
+        sh(
+            &sandbox,
+            &format!(
+                "git init -q -b main --object-format={format} . && echo x > f && git add f && git commit -qm first"
+            ),
+        )
+        .ok();
+        sandbox.elf(["init", "--in-tree"]).ok();
+        let id = sandbox.record("kept");
+        // git knows this tree by heart and writes none; libgit2 knows it in SHA-1 only.
+        let script =
+            "git commit-tree -m root $(git hash-object -t tree /dev/null) > ../root && git branch empty $(cat ../root)";
+        sh(&sandbox, script).ok();
+        let committed = sh(&sandbox, "git switch -q empty && git commit -q --allow-empty -m next").ok();
+        assert_eq!((committed.out.as_str(), committed.err.as_str()), ("", ""), "{format}");
+        assert_eq!(sandbox.listed(), [id.as_str()], "{format}");
+        sandbox.elf(["flush"]).ok();
+        sandbox.elf(["check"]).ok();
+        let moved = sandbox.elf(["migrate", "--ref", "refs/elf/memory"]).ok();
+        assert_eq!(sandbox.listed(), [id.as_str()], "{format}: {}", moved.err);
+    }
+}

@@ -74,11 +74,12 @@ impl Ledger<'_> {
     }
 
     fn directory_at(&self, tree: Oid, path: &str) -> Result<Option<Tree<'_>>> {
-        let Some(mut tree) = self.filled_tree(tree)? else { return Ok(None) };
+        let Some(mut tree) = self.tree_at(tree)? else { return Ok(None) };
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let entry = tree.get_name(name).filter(|entry| entry.kind() == Some(ObjectType::Tree));
             let Some(child) = entry.map(|entry| entry.id()) else { return Ok(None) };
-            tree = self.tree_at(child)?;
+            let Some(below) = self.tree_at(child)? else { return Ok(None) };
+            tree = below;
         }
         Ok(Some(tree))
     }

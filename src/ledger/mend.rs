@@ -180,12 +180,13 @@ impl Ledger<'_> {
     pub(super) fn is_sound(&self, commit: Oid) -> Result<bool> {
         let Ok(commit) = self.commit_at(commit) else { return self.is_unreadable(commit).map(|()| false) };
         let parent = commit.parent_id(0).map(|parent| self.commit_at(parent).ok());
-        let parent = parent.ok().flatten().and_then(|parent| self.tree_at(parent.tree_id()).ok());
+        let parent = parent.ok().flatten().and_then(|parent| self.tree_at(parent.tree_id()).ok().flatten());
         self.is_sound_tree(parent.as_ref(), commit.tree_id())
     }
 
     fn is_sound_tree(&self, old: Option<&Tree<'_>>, new: Oid) -> Result<bool> {
         let Ok(tree) = self.tree_at(new) else { return self.is_unreadable(new).map(|()| false) };
+        let Some(tree) = tree else { return Ok(true) };
         for entry in &tree {
             let before = old.and_then(|old| old.get_name_bytes(entry.name_bytes()));
             if before.as_ref().is_some_and(|before| before.id() == entry.id()) {
@@ -193,7 +194,7 @@ impl Ledger<'_> {
             }
             let sound = match entry.kind() {
                 Some(ObjectType::Tree) => {
-                    let before = before.and_then(|before| self.tree_at(before.id()).ok());
+                    let before = before.and_then(|before| self.tree_at(before.id()).ok().flatten());
                     self.is_sound_tree(before.as_ref(), entry.id())?
                 }
                 Some(ObjectType::Blob) => self.is_sound_blob(entry.id())?,

@@ -178,7 +178,7 @@ impl<'r> Ledger<'r> {
         if !self.in_tree {
             return Ok(root);
         }
-        match self.tree_at(root)?.get_name(DIR) {
+        match self.tree_at(root)?.as_ref().and_then(|tree| tree.get_name(DIR)) {
             None => Ok(self.empty_tree()),
             Some(entry) if entry.kind() == Some(ObjectType::Tree) => Ok(entry.id()),
             Some(entry) => Err(Error::Refused {
@@ -328,7 +328,7 @@ impl<'r> Ledger<'r> {
             files.iter().map(|file| NewFile { path: self.prefixed(&file.path), text: file.text }).collect();
         let is_new = match base {
             None => true,
-            Some(tip) => self.in_tree && self.filled_tree(tip.tree)?.is_none(),
+            Some(tip) => self.in_tree && self.tree_at(tip.tree)?.is_none(),
         };
         if is_new {
             let text = if self.in_tree { README_IN_TREE } else { README };
@@ -362,8 +362,9 @@ impl<'r> Ledger<'r> {
         for (kind, id) in records {
             let mut tree = tip.tree;
             for name in Record::leaf(*kind, *id).split('/') {
-                let Some(entry) = self.tree_at(tree)?.get_name(name).map(|entry| entry.id()) else { break };
-                tree = entry;
+                let here = self.tree_at(tree)?;
+                let Some(entry) = here.as_ref().and_then(|here| here.get_name(name)) else { break };
+                tree = entry.id();
                 oids.push(tree);
             }
             oids.extend(self.files_at(tip.tree, *kind, *id)?.into_iter().map(|(_, blob)| blob));
@@ -435,7 +436,7 @@ impl<'r> Ledger<'r> {
     fn refuse_foreign(&self, base: Option<Tip>) -> Result<()> {
         // A directory of the branch is the user's, and hand-written files in it are welcome.
         let Some(tip) = base.filter(|_| !self.in_tree) else { return Ok(()) };
-        let tree = self.tree_at(tip.tree)?;
+        let Some(tree) = self.tree_at(tip.tree)? else { return Ok(()) };
         let readme = repo::object_id(self.git, ObjectType::Blob, README.as_bytes());
         let is_ours = |entry: git2::TreeEntry<'_>| {
             entry.name().is_ok_and(|name| name == "README.md" || name == MOVED || Kind::of_dir(name).is_some())

@@ -108,7 +108,8 @@ impl Builder<'_> {
     /// anybody from recording beside them: what is there already stays as it is.
     fn tree(&mut self, base: Option<Oid>, leaves: &[(&str, Oid)]) -> Result<Oid> {
         let doing = || "build a tree".to_owned();
-        let old = base.map(|oid| self.git.find_tree(oid)).transpose().doing(doing)?;
+        let empty = object_id(self.git, ObjectType::Tree, b"");
+        let old = base.filter(|oid| *oid != empty).map(|oid| self.git.find_tree(oid)).transpose().doing(doing)?;
         let mut new = Entries::default();
         for entry in old.iter().flat_map(git2::Tree::iter) {
             new.keep(entry.name_bytes(), entry.filemode_raw(), entry.id());

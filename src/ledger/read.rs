@@ -27,15 +27,13 @@ impl Ledger<'_> {
         self.found(oid, "commit", self.git.find_commit(oid))
     }
 
-    /// Reads a tree.
-    pub(super) fn tree_at(&self, oid: Oid) -> Result<Tree<'_>> {
-        self.refuse_torn(oid)?;
-        self.found(oid, "tree", self.git.find_tree(oid))
-    }
-
     /// Reads a tree; `None` for the one without entries, which need not be there (and which libgit2 knows in SHA-1 only).
-    pub(super) fn filled_tree(&self, oid: Oid) -> Result<Option<Tree<'_>>> {
-        if oid == self.empty_tree() { Ok(None) } else { self.tree_at(oid).map(Some) }
+    pub(super) fn tree_at(&self, oid: Oid) -> Result<Option<Tree<'_>>> {
+        if oid == self.empty_tree() {
+            return Ok(None);
+        }
+        self.refuse_torn(oid)?;
+        self.found(oid, "tree", self.git.find_tree(oid)).map(Some)
     }
 
     /// Reads the bytes of a blob; libgit2 compares them with its name.

@@ -42,12 +42,15 @@ impl Ledger<'_> {
     fn rewritten(&self, old: &Commit<'_>, tree: Oid, parents: &[Oid]) -> Result<Oid> {
         let doing = || "write the history of the records".to_owned();
         let message = String::from_utf8_lossy(old.message_bytes());
+        let odb = self.git.odb().doing(doing)?;
+        if tree == self.empty_tree() {
+            odb.write(ObjectType::Tree, b"").doing(doing)?;
+        }
         let tree = self.git.find_tree(tree).doing(doing)?;
         let parents = parents.iter().map(|oid| self.git.find_commit(*oid)).collect::<std::result::Result<Vec<_>, _>>();
         let parents = parents.doing(doing)?;
         let parents: Vec<_> = parents.iter().collect();
         let text = self.git.commit_create_buffer(&old.author(), &old.committer(), &message, &tree, &parents);
-        let odb = self.git.odb().doing(doing)?;
         odb.write(ObjectType::Commit, &text.doing(doing)?).doing(doing)
     }
 }

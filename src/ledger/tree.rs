@@ -167,7 +167,7 @@ impl Walk<'_> {
             return Ok(Rc::clone(known));
         }
         let mut listing = Listing::default();
-        let Some(tree) = self.ledger.filled_tree(oid)? else { return Ok(Rc::new(listing)) };
+        let Some(tree) = self.ledger.tree_at(oid)? else { return Ok(Rc::new(listing)) };
         let mut names: HashSet<Rc<str>> = HashSet::new();
         for entry in &tree {
             if depth == 0 && is_ours(entry.name_bytes()) {

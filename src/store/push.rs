@@ -78,9 +78,13 @@ impl Store {
         if oid.is_zero() || !git.odb().doing(|| "open the object database".into())?.exists(oid) {
             return Ok(None);
         }
-        let tree = git.find_object(oid, None).and_then(|object| object.peel_to_tree());
+        // A commit names its tree; that one need not be there when it is empty.
+        let tree = git.find_object(oid, None).and_then(|object| match object.peel_to_commit() {
+            Ok(commit) => Ok(commit.tree_id()),
+            Err(_) => object.peel_to_tree().map(|tree| tree.id()),
+        });
         let tree = tree.doing(|| format!("read the tree of {oid}"))?;
-        self.ledger().records_of(tree.id()).map(Some)
+        self.ledger().records_of(tree).map(Some)
     }
 
     /// Counts the record files of a tree that another one lacks.
