@@ -89,10 +89,14 @@ pub(super) fn slips(word: &str) -> BTreeSet<String> {
         let mut add = |middle: &[char], rest: &[char]| {
             found.insert(head.iter().chain(middle).chain(rest).collect::<String>());
         };
-        alphabet.iter().for_each(|c| add(&[*c], tail));
+        for c in &alphabet {
+            add(&[*c], tail);
+        }
         if let [_, rest @ ..] = tail {
             add(&[], rest);
-            alphabet.iter().for_each(|c| add(&[*c], rest));
+            for c in &alphabet {
+                add(&[*c], rest);
+            }
         }
         if let [a, b, rest @ ..] = tail {
             add(&[*b, *a], rest);
