@@ -13,7 +13,7 @@ const TABLES: [(&str, &str); 4] = [
     ("stamp", "SELECT ref, ref, tip, tree, pending FROM stamp"),
     (
         "record",
-        "SELECT id, path, blob, kind, state, golden, created, domain, author, agent, title, tags, paths, front, body FROM record ORDER BY id",
+        "SELECT id, path, blob, kind, state, golden, created, domain, author, agent, title, tags, paths, front, body, parts FROM record ORDER BY id",
     ),
     ("event", "SELECT id, path, blob, target, created, text FROM event ORDER BY id"),
     ("misfit", "SELECT path, path, blob, id, problem FROM misfit ORDER BY path"),

@@ -8,10 +8,13 @@
 
 mod contention;
 mod dump;
+mod forms;
 mod query_text;
+mod rank;
 mod schema;
 mod seal;
 mod search;
+mod words;
 mod write;
 
 use std::path::{Path, PathBuf};

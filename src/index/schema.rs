@@ -25,7 +25,7 @@ const APPLICATION_ID: i32 = 0x454C_4631;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One step for each version of the schema; step n makes version n + 1 of version n, inside one transaction.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
 CREATE TABLE stamp (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -94,6 +94,17 @@ CREATE TABLE pending (
     id TEXT NOT NULL,
     path TEXT NOT NULL
 ) STRICT;
+",
+    // Without a stamp the index is filled again, which fills the new column.
+    "
+DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending;
+DROP TABLE words;
+ALTER TABLE record ADD COLUMN parts TEXT NOT NULL DEFAULT '';
+CREATE VIRTUAL TABLE words USING fts5 (
+    title, body, tags, domain, parts,
+    content = 'record', content_rowid = 'rowid', tokenize = 'unicode61 remove_diacritics 2'
+);
+CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row);
 ",
 ];
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value as Json;
 
-use super::Stamp;
+use super::{Stamp, words};
 use crate::error::{Doing, Result};
 use crate::lock::RepoLock;
 use crate::record::{Id, Kind, Record, fold};
@@ -94,12 +94,13 @@ impl<'a> Batch<'a> {
         // Never "INSERT OR REPLACE": it opens a savepoint, at which FTS5 writes its whole buffer out, a segment a record.
         let sql = if rowid.is_some() {
             "UPDATE record SET id = ?2, kind = ?3, state = ?4, golden = ?5, created = ?6, path = ?7, blob = ?8, domain = ?9,
-             author = ?10, agent = ?11, title = ?12, tags = ?13, paths = ?14, front = ?15, body = ?16 WHERE rowid = ?1"
+             author = ?10, agent = ?11, title = ?12, tags = ?13, paths = ?14, front = ?15, body = ?16, parts = ?17 WHERE rowid = ?1"
         } else {
             "INSERT INTO record (rowid, id, kind, state, golden, created, path, blob, domain, author, agent, title, tags,
-             paths, front, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+             paths, front, body, parts) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
         };
         let mut statement = self.transaction.prepare_cached(sql).doing(doing)?;
+        let parts = words::identifiers([&record.title, &record.body]);
         let list = |items: &[String]| Json::from(items.to_vec()).to_string();
         statement
             .execute(params![
@@ -119,14 +120,19 @@ impl<'a> Batch<'a> {
                 list(&record.paths),
                 Json::Object(front).to_string(),
                 record.body,
+                parts,
             ])
             .doing(doing)?;
         let rowid = rowid.unwrap_or_else(|| self.transaction.last_insert_rowid());
         let mut statement = self
             .transaction
-            .prepare_cached("INSERT INTO words (rowid, title, body, tags, domain) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .prepare_cached(
+                "INSERT INTO words (rowid, title, body, tags, domain, parts) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )
             .doing(doing)?;
-        statement.execute(params![rowid, record.title, record.body, list(&record.tags), record.domain]).doing(doing)?;
+        statement
+            .execute(params![rowid, record.title, record.body, list(&record.tags), record.domain, parts])
+            .doing(doing)?;
         self.touched.remove(&id);
         Ok(())
     }
@@ -139,8 +145,8 @@ impl<'a> Batch<'a> {
         if let Some(rowid) = rowid {
             self.transaction
                 .execute(
-                    "INSERT INTO words (words, rowid, title, body, tags, domain)
-                     SELECT 'delete', rowid, title, body, tags, domain FROM record WHERE rowid = ?1",
+                    "INSERT INTO words (words, rowid, title, body, tags, domain, parts)
+                     SELECT 'delete', rowid, title, body, tags, domain, parts FROM record WHERE rowid = ?1",
                     [rowid],
                 )
                 .doing(doing)?;

@@ -12,8 +12,19 @@ use crate::error::{Error, Result};
 
 const FENCE: &str = "+++";
 /// Names in the JSON of a record that are no keys of its file: what events make of it, its place in a search, its body.
-const RESERVED: [&str; 10] =
-    ["golden", "validated", "violated", "breached", "sighted", "state", "superseded_by", "score", "history", "body"];
+const RESERVED: [&str; 11] = [
+    "golden",
+    "validated",
+    "violated",
+    "breached",
+    "sighted",
+    "state",
+    "superseded_by",
+    "score",
+    "explain",
+    "history",
+    "body",
+];
 /// Longest slug, in characters.
 const SLUG_MAX: usize = 40;
 

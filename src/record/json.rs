@@ -7,7 +7,8 @@ use super::{Draft, Folded, Record, field};
 use crate::error::{Error, Result};
 
 /// What the fold adds to a record; an import ignores these keys, since events carry the state.
-const FOLDED: [&str; 8] = ["golden", "validated", "violated", "breached", "sighted", "state", "superseded_by", "score"];
+const FOLDED: [&str; 9] =
+    ["golden", "validated", "violated", "breached", "sighted", "state", "superseded_by", "score", "explain"];
 
 impl Record {
     /// Returns the record as written, for `export`; [`Draft::from_json`] reads it back without loss.
