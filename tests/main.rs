@@ -13,6 +13,7 @@ mod architecture;
 mod campaign;
 mod checked_out;
 mod concurrency;
+mod context;
 mod corpus;
 mod docs;
 mod doctor;

@@ -93,7 +93,7 @@ fn evidence_and_a_golden_rule_come_before_their_equals() {
         let part = |name: &str| row["explain"][name].as_f64().unwrap();
         let shares: f64 =
             ["typed", "domain", "path", "evidence", "golden", "recency", "scope"].iter().map(|name| part(name)).sum();
-        let sum = part("text") * part("coverage").powi(4) * (1.0 + shares);
+        let sum = part("text") * part("coverage").powi(4) * part("focus") * (1.0 + shares);
         assert!((sum - row["score"].as_f64().unwrap()).abs() < 1e-4, "{row}");
     }
     sandbox.elf(["promote", &ids[1]]).ok();

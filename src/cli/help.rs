@@ -15,6 +15,7 @@ everyday
                                   KIND: failure success heuristic decision assumption
                                         invariant spike experiment observation
   search WORDS                    find lessons: words, \"a phrase\", -without, pre*
+  context                         what to know before a task
   list                            newest first; --kind --domain --tag --since --path --json
   show ID...                      whole records; an id may be cut to 4 characters
   edit ID                         correct a record; its history stays

@@ -9,6 +9,7 @@ macro_rules! talk {
 
 mod check;
 mod completions;
+mod context;
 mod doctor;
 mod edit;
 mod editor;
@@ -61,6 +62,7 @@ enum Verb {
     Record(record::Args),
     List(list::Args),
     Search(search::Args),
+    Context(context::Args),
     Show(show::Args),
     Edit(edit::Args),
     Log(log::Args),
@@ -166,6 +168,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Record(args)) => args.run(context),
         Some(Verb::List(args)) => args.run(context),
         Some(Verb::Search(args)) => args.run(context),
+        Some(Verb::Context(args)) => args.run(context),
         Some(Verb::Show(args)) => args.run(context),
         Some(Verb::Edit(args)) => args.run(context),
         Some(Verb::Log(args)) => args.run(context),

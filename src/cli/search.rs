@@ -71,6 +71,7 @@ fn explain(out: &mut Output, row: &Row, parts: &Json) -> Result<()> {
         lines.push(format!("{:>9.3}  {form}", number(&word["score"])));
     }
     lines.push(format!("{:>9.3}  to the fourth: share of the query", number(&parts["coverage"])));
+    lines.push(format!("{:>9.3}  times: how short the record is", number(&parts["focus"])));
     for name in ["typed", "domain", "path", "evidence", "golden", "recency", "scope"] {
         if number(&parts[name]) != 0.0 {
             lines.push(format!("{:>+9.3}  {name}", number(&parts[name])));

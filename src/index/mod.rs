@@ -7,8 +7,11 @@
 //! [`RepoLock`]: crate::lock::RepoLock
 
 mod contention;
+mod cover;
 mod dump;
+mod fit;
 mod forms;
+mod full_text;
 mod query_text;
 mod rank;
 mod schema;
@@ -24,7 +27,9 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value as Json};
 
 pub use contention::{Contention, Sample};
+pub use cover::Covered;
 pub use dump::{Difference, compare};
+pub use fit::{Fit, Work, without_alike};
 pub use search::{Filter, Row};
 pub use write::Batch;
 
@@ -150,6 +155,15 @@ impl Index {
             })
             .optional()
             .doing(|| "read the stamp".into())
+    }
+
+    /// Begins a read transaction: the questions until it is dropped see one state, and SQLite locks the file once for all of them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    #[allow(clippy::disallowed_methods, reason = "it reads only, and ends with the question")]
+    fn snapshot(&self) -> Result<rusqlite::Transaction<'_>> {
+        self.conn.unchecked_transaction().doing(|| "begin to read".into())
     }
 
     /// Begins the one write transaction, which cannot outlive the lock.

@@ -22,6 +22,8 @@ const K1: f64 = 1.2;
 const B: f64 = 0.75;
 /// Power of the share of the query that a record covers, by weight of the words.
 const COVERAGE: i32 = 4;
+/// Words of a body that count beside the different ones it has, when the score asks how much else it says.
+const FOCUS: f64 = 17.5;
 /// Words of a record of middling length: about the mean of 15,000 lessons of public repositories.
 const MIDDLING: f64 = 70.0;
 /// Share that having every word as typed adds.
@@ -68,7 +70,19 @@ pub(super) struct Ranking<'a> {
 #[derive(Debug)]
 pub(super) struct Score {
     pub sum: f64,
+    /// What the words count by themselves.
+    pub text: f64,
     pub parts: Map<String, Json>,
+}
+
+impl Score {
+    /// Returns the words that were found, the most telling ones first.
+    pub fn found(&self) -> Vec<&str> {
+        let words = self.parts.get("words").and_then(Json::as_array).into_iter().flatten();
+        let mut words: Vec<_> = words.map(|word| (word["score"].as_f64(), word["typed"].as_str())).collect();
+        words.sort_by(|a, b| b.0.unwrap_or_default().total_cmp(&a.0.unwrap_or_default()));
+        words.into_iter().filter_map(|(_, word)| word).collect()
+    }
 }
 
 /// Returns how much a word tells that occurs in `frequency` of `records` (the formula of bm25, kept above 0).
@@ -129,14 +143,16 @@ impl<'a> Ranking<'a> {
         let known = self.known(candidate);
         let typed = if all_typed { TYPED } else { 0.0 };
         let factor = 1.0 + typed + known.iter().map(|(_, share)| share).sum::<f64>();
-        let sum = text * coverage.powi(COVERAGE) * factor;
+        let focus = (MIDDLING / (FOCUS + count(places[1].len()))).sqrt();
+        let sum = text * coverage.powi(COVERAGE) * focus * factor;
         let mut parts = Map::new();
         parts.insert("words".into(), Json::from(matched));
         parts.insert("text".into(), Json::from(rounded(text)));
         parts.insert("coverage".into(), Json::from(rounded(coverage)));
+        parts.insert("focus".into(), Json::from(rounded(focus)));
         parts.insert("typed".into(), Json::from(typed));
         parts.extend(known.map(|(name, share)| (name.to_owned(), Json::from(rounded(share)))));
-        Score { sum, parts }
+        Score { sum, text, parts }
     }
 
     /// Returns the shares of what is known beside the text.

@@ -95,7 +95,8 @@ CREATE TABLE pending (
     path TEXT NOT NULL
 ) STRICT;
 ",
-    // Without a stamp the index is filled again, which fills the new column.
+    // Without a stamp the index is filled again, which fills the new column and the new table. `cover` finds the globs that cover
+    // a file without reading all of them: `stem` is what stands before the first wildcard, up to a slash.
     "
 DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending;
 DROP TABLE words;
@@ -104,6 +105,14 @@ CREATE VIRTUAL TABLE words USING fts5 (
     title, body, tags, domain, parts,
     content = 'record', content_rowid = 'rowid', tokenize = 'unicode61 remove_diacritics 2'
 );
+CREATE INDEX record_domain ON record (domain, created, id);
+CREATE INDEX record_golden ON record (golden) WHERE golden;
+CREATE TABLE cover (
+    stem TEXT NOT NULL,
+    record INTEGER NOT NULL,
+    glob TEXT NOT NULL,
+    PRIMARY KEY (stem, record, glob)
+) STRICT, WITHOUT ROWID;
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row);
 ",
 ];

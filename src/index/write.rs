@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value as Json;
 
-use super::{Stamp, words};
+use super::{Stamp, cover, words};
 use crate::error::{Doing, Result};
 use crate::lock::RepoLock;
 use crate::record::{Id, Kind, Record, fold};
@@ -41,7 +41,7 @@ impl<'a> Batch<'a> {
     pub fn clear(&mut self) -> Result<()> {
         self.transaction
             .execute_batch(
-                "DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending;
+                "DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending; DELETE FROM cover;
                  INSERT INTO words (words) VALUES ('delete-all')",
             )
             .doing(|| "empty the tables".into())
@@ -90,7 +90,7 @@ impl<'a> Batch<'a> {
         let mut front = folded.to_json();
         front.shift_remove("body");
         let doing = || format!("write the row of {id}");
-        let rowid = self.forget_words(id)?;
+        let rowid = self.forget(id)?;
         // Never "INSERT OR REPLACE": it opens a savepoint, at which FTS5 writes its whole buffer out, a segment a record.
         let sql = if rowid.is_some() {
             "UPDATE record SET id = ?2, kind = ?3, state = ?4, golden = ?5, created = ?6, path = ?7, blob = ?8, domain = ?9,
@@ -133,12 +133,14 @@ impl<'a> Batch<'a> {
         statement
             .execute(params![rowid, record.title, record.body, list(&record.tags), record.domain, parts])
             .doing(doing)?;
+        cover::put(&self.transaction, rowid, &record.paths).doing(doing)?;
         self.touched.remove(&id);
         Ok(())
     }
 
-    /// Takes a record's words out of the full-text index, which needs the values it was given; returns the row's number.
-    fn forget_words(&self, id: Id) -> Result<Option<i64>> {
+    /// Takes a record's words out of the full-text index, which needs the values it was given, and its globs out of theirs;
+    /// returns the row's number.
+    fn forget(&self, id: Id) -> Result<Option<i64>> {
         let doing = || format!("update the words of {id}");
         let mut statement = self.transaction.prepare_cached("SELECT rowid FROM record WHERE id = ?1").doing(doing)?;
         let rowid: Option<i64> = statement.query_row([id.as_str()], |row| row.get(0)).optional().doing(doing)?;
@@ -150,6 +152,7 @@ impl<'a> Batch<'a> {
                     [rowid],
                 )
                 .doing(doing)?;
+            cover::remove(&self.transaction, rowid).doing(doing)?;
         }
         Ok(rowid)
     }
@@ -186,7 +189,7 @@ impl<'a> Batch<'a> {
             .optional()
             .doing(doing)?;
         self.touched.extend(target.and_then(|target| target.parse::<Id>().ok()));
-        self.forget_words(id)?;
+        self.forget(id)?;
         self.transaction.execute("DELETE FROM record WHERE id = ?1", [id.as_str()]).doing(doing)?;
         self.touched.remove(&id);
         let others: i64 = self

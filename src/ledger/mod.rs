@@ -58,7 +58,7 @@ const README_IN_TREE: &str = include_str!("README_IN_TREE.md");
 /// Name of the file that says on which ref a memory is that was here.
 pub const MOVED: &str = "MOVED";
 /// The directory of the records on the current branch.
-const DIR: &str = "memory";
+pub const DIR: &str = "memory";
 
 /// A ledger in an open repository.
 pub struct Ledger<'r> {

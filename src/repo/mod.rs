@@ -4,6 +4,7 @@
 //! `GIT_CEILING_DIRECTORIES`, `GIT_CONFIG_GLOBAL` …) counts as it does for git.
 
 mod settings;
+mod work;
 mod worktree;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::process::Command;
 use git2::{ObjectFormat, ObjectType, Oid, RepositoryOpenFlags};
 
 pub use settings::Settings;
+pub use work::WorkAtHand;
 pub use worktree::Worktree;
 
 use crate::error::{Doing, Error, Result};

@@ -5,7 +5,7 @@ use std::io;
 
 use git2::Oid;
 
-use super::Store;
+use super::{Store, news};
 use crate::error::{Doing, Error, Result};
 use crate::index::Index;
 
@@ -44,6 +44,7 @@ impl Store {
             // Only while empty: an entry that arrives now is a new memory.
             let _ = fs::remove_dir(&spool);
             let _ = spool.parent().map(fs::remove_dir);
+            let _ = fs::remove_dir_all(self.repo.elf_dir().join(news::DIR));
             if let Err(error) = fs::remove_dir_all(self.repo.elf_dir().join("tmp"))
                 && error.kind() != io::ErrorKind::NotFound
             {

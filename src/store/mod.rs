@@ -24,6 +24,7 @@ mod harvest;
 mod heal;
 mod in_tree;
 mod migrate;
+mod news;
 mod promised;
 mod push;
 mod read;
