@@ -28,6 +28,7 @@ mod locks;
 mod managers;
 mod power_cut;
 mod properties;
+mod reach;
 mod search;
 mod secrets;
 mod shapes;

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::index::Filter;
 use crate::record::{Kind, Time, field};
 use crate::repo::Repo;
+use crate::store::Scope;
 
 #[derive(clap::Args)]
 pub struct FilterArgs {
@@ -37,6 +38,9 @@ pub struct FilterArgs {
     /// Only records of this coding agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// By where it was learned: on the main line; there or on your own work; anywhere
+    #[arg(long, value_name = "merged|mine|all", default_value = "all", hide_default_value = true)]
+    reach: ScopeArg,
     /// At most this many
     #[arg(long, short = 'n', value_name = "N")]
     limit: Option<usize>,
@@ -45,7 +49,24 @@ pub struct FilterArgs {
     all: bool,
 }
 
+/// The words of `--reach`.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ScopeArg {
+    Merged,
+    Mine,
+    All,
+}
+
 impl FilterArgs {
+    /// Returns which records are asked for by where they were learned.
+    pub fn scope(&self) -> Scope {
+        match self.reach {
+            ScopeArg::Merged => Scope::Merged,
+            ScopeArg::Mine => Scope::Mine,
+            ScopeArg::All => Scope::All,
+        }
+    }
+
     /// Checks the values and resolves the time.
     pub fn resolve(self, repo: &Repo, default_limit: Option<usize>) -> Result<Filter> {
         Ok(Filter {
@@ -61,6 +82,7 @@ impl FilterArgs {
             agent: self.agent,
             limit: self.limit.or(default_limit),
             all: self.all,
+            admitted: None,
         })
     }
 }

@@ -15,7 +15,7 @@ everyday
                                   KIND: failure success heuristic decision assumption
                                         invariant spike experiment observation
   search WORDS                    find lessons: words, \"a phrase\", -without, pre*
-  list                            newest first; --kind --domain --tag --since --path --json
+  list                            newest first; --kind --domain --path --since --reach mine
   show ID...                      whole records; an id may be cut to 4 characters
   edit ID                         correct a record; its history stays
 
@@ -51,7 +51,7 @@ status 0 of `git elf record` means that the record is durable: committed, or que
 answers searches; it may be deleted at any time and rebuilds itself.
 
 Configuration (git config): elf.ref, elf.commit (flush or immediate), elf.lockTimeout (seconds, 10), elf.staleLockAge (seconds, 300), elf.walLimit (bytes, 256k), elf.push (warn or off), \
-elf.allowSecret, elf.agent. Environment: ELF_AGENT names the coding agent that records.";
+elf.allowSecret, elf.mainBranch, elf.agent. Environment: ELF_AGENT names the coding agent that records.";
 
 /// Print what this program, or one verb, can do
 #[derive(clap::Args, Default)]

@@ -11,6 +11,7 @@ mod dump;
 mod forms;
 mod query_text;
 mod rank;
+mod reach;
 mod schema;
 mod seal;
 mod search;
@@ -25,6 +26,7 @@ use serde_json::{Map, Value as Json};
 
 pub use contention::{Contention, Sample};
 pub use dump::{Difference, compare};
+pub use reach::{Admitted, Findings, Learned, MainStamp};
 pub use search::{Filter, Row};
 pub use write::Batch;
 

@@ -25,7 +25,7 @@ const APPLICATION_ID: i32 = 0x454C_4631;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One step for each version of the schema; step n makes version n + 1 of version n, inside one transaction.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
 CREATE TABLE stamp (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -105,6 +105,20 @@ CREATE VIRTUAL TABLE words USING fts5 (
     content = 'record', content_rowid = 'rowid', tokenize = 'unicode61 remove_diacritics 2'
 );
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row);
+",
+    // What is on the main line is a cache of the commit graph: it outlives the rows that it was asked for.
+    "
+ALTER TABLE record ADD COLUMN learned TEXT GENERATED ALWAYS AS (front ->> '$.commit') VIRTUAL;
+CREATE INDEX record_learned ON record (learned) WHERE learned IS NOT NULL;
+CREATE TABLE main_line (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    tips TEXT NOT NULL,
+    tree TEXT NOT NULL
+) STRICT;
+CREATE TABLE learned (
+    id TEXT PRIMARY KEY,
+    merged INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ",
 ];
 
