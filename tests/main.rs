@@ -38,3 +38,4 @@ mod titles;
 mod torture;
 mod unchanged;
 mod verbs;
+mod why;

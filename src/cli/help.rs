@@ -17,6 +17,7 @@ everyday
   search WORDS                    find lessons: words, \"a phrase\", -without, pre*
   list                            newest first; --kind --domain --path --since --reach mine
   show ID...                      whole records; an id may be cut to 4 characters
+  why PATH[:LINE]... | --staged   what was learned about files, or about what is staged
   edit ID                         correct a record; its history stays
 
 evidence

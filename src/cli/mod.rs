@@ -33,6 +33,7 @@ mod show;
 mod stats;
 mod torture;
 mod uninstall;
+mod why;
 
 use std::io;
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ enum Verb {
     List(list::Args),
     Search(search::Args),
     Show(show::Args),
+    Why(why::Args),
     Edit(edit::Args),
     Log(log::Args),
     Validate(event::ValidateArgs),
@@ -167,6 +169,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::List(args)) => args.run(context),
         Some(Verb::Search(args)) => args.run(context),
         Some(Verb::Show(args)) => args.run(context),
+        Some(Verb::Why(args)) => args.run(context),
         Some(Verb::Edit(args)) => args.run(context),
         Some(Verb::Log(args)) => args.run(context),
         Some(Verb::Validate(args)) => args.run(context),

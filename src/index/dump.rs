@@ -9,11 +9,15 @@ use super::Index;
 use crate::error::{Doing, Result};
 
 /// The tables and their columns in the order of the dump.
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 5] = [
     ("stamp", "SELECT ref, ref, tip, tree, pending FROM stamp"),
     (
         "record",
-        "SELECT id, path, blob, kind, state, golden, created, domain, author, agent, title, tags, paths, front, body, parts FROM record ORDER BY id",
+        "SELECT id, path, blob, kind, state, golden, created, domain, author, agent, title, tags, paths, front, body, parts, learned FROM record ORDER BY id",
+    ),
+    (
+        "about",
+        "SELECT record.id, path, group_concat(fixed || ' ' || glob, ',' ORDER BY glob) FROM about LEFT JOIN record ON record.rowid = row GROUP BY row ORDER BY record.id",
     ),
     ("event", "SELECT id, path, blob, target, created, text FROM event ORDER BY id"),
     ("misfit", "SELECT path, path, blob, id, problem FROM misfit ORDER BY path"),

@@ -6,6 +6,7 @@
 //!
 //! [`RepoLock`]: crate::lock::RepoLock
 
+mod about;
 mod contention;
 mod dump;
 mod forms;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value as Json};
 
+pub use about::{Covering, fixed_part};
 pub use contention::{Contention, Sample};
 pub use dump::{Difference, compare};
 pub use reach::{Admitted, Findings, Learned, MainStamp};

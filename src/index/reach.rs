@@ -99,20 +99,6 @@ impl Index {
         let commits = statement.query_map([which as i64], |row| row.get(0)).doing(doing)?;
         commits.collect::<rusqlite::Result<_>>().doing(doing)
     }
-
-    /// Returns the ids of the records that were learned at a commit, newest first.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn learned_at(&self, commit: &str) -> Result<Vec<String>> {
-        let doing = || "look a commit up".to_owned();
-        let mut statement = self
-            .conn
-            .prepare_cached("SELECT id FROM record WHERE learned = ?1 AND learned IS NOT NULL ORDER BY created DESC")
-            .doing(doing)?;
-        let ids = statement.query_map([commit], |row| row.get(0)).doing(doing)?;
-        ids.collect::<rusqlite::Result<_>>().doing(doing)
-    }
 }
 
 impl Batch<'_> {

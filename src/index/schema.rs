@@ -106,9 +106,10 @@ CREATE VIRTUAL TABLE words USING fts5 (
 );
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row);
 ",
-    // What is on the main line is a cache of the commit graph: it outlives the rows that it was asked for.
+    // What is on the main line is a cache of the commit graph: it outlives the rows that it was asked for. Without a stamp the
+    // rows are filled again, which fills the new column and the last table.
     "
-ALTER TABLE record ADD COLUMN learned TEXT GENERATED ALWAYS AS (front ->> '$.commit') VIRTUAL;
+ALTER TABLE record ADD COLUMN learned TEXT;
 CREATE INDEX record_learned ON record (learned) WHERE learned IS NOT NULL;
 CREATE TABLE main_line (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -119,6 +120,14 @@ CREATE TABLE learned (
     id TEXT PRIMARY KEY,
     merged INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE about (
+    fixed TEXT NOT NULL,
+    glob TEXT NOT NULL,
+    row INTEGER NOT NULL,
+    PRIMARY KEY (fixed, glob, row)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX about_row ON about (row);
+DELETE FROM stamp;
 ",
 ];
 

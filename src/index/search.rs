@@ -77,7 +77,7 @@ impl Row {
         self.0.get(key).and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect()
     }
 
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
         let front: String = row.get("front")?;
         let Ok(Json::Object(mut map)) = serde_json::from_str(&front) else {
             return Err(rusqlite::Error::InvalidQuery);

@@ -9,6 +9,7 @@
 //! * `keep` is what it does where records live on the current branch: they wait as files there until [`Store::flush`].
 //! * [`Store::read`] answers questions, after the index was compared with the ledger's ref.
 //! * [`Store::select`] asks within a scope, and says of each record whether it is merged, yours or neither.
+//! * [`Store::why`] and [`Store::warnings`] find what was learned about files, their lines, and what is staged.
 //! * [`Store::harvest_head`] and [`Store::in_step`] are for hooks, which never wait long.
 //!
 //! [`Store::record`]: crate::store::Store::record
@@ -17,6 +18,8 @@
 //! [`Store::in_step`]: crate::store::Store::in_step
 //! [`Store::read`]: crate::store::Store::read
 //! [`Store::select`]: crate::store::Store::select
+//! [`Store::why`]: crate::store::Store::why
+//! [`Store::warnings`]: crate::store::Store::warnings
 
 mod catch_up;
 mod check;
@@ -32,6 +35,7 @@ mod push;
 mod reach;
 mod read;
 mod update;
+mod why;
 mod write;
 
 use std::cell::Cell;
@@ -49,6 +53,7 @@ pub use migrate::Migrated;
 pub use push::InStep;
 pub use reach::{Horizon, Reach, Scope};
 pub use update::Update;
+pub use why::{Spot, Warnings};
 pub use write::{Receipt, State};
 
 use crate::config::Config;
