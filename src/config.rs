@@ -28,6 +28,8 @@ pub struct Config {
     pub wal_limit: u64,
     /// `elf.push`: what pre-push does about records that the remote lacks.
     pub push: Push,
+    /// `elf.mainBranch`: the branch that merged means; found out when it is not set.
+    pub main_branch: Option<String>,
     /// `elf.agent`, or the variable `ELF_AGENT`: the name of the coding agent that records.
     pub agent: Option<String>,
     /// `commit.gpgSign`: whether git signs commits, and so the ledger's.
@@ -96,6 +98,7 @@ impl Config {
                 Some("off") => Push::Off,
                 Some(other) => return Err(Error::invalid("elf.push", format!("{other:?} is none of warn, off"))),
             },
+            main_branch: get("elf.mainBranch").map(|name| branch("elf.mainBranch", &name)).transpose()?,
             agent: std::env::var("ELF_AGENT").ok().filter(|name| !name.is_empty()).or_else(|| get("elf.agent")),
             allow_secret,
             signs: settings.is_on("commit.gpgSign")?,
@@ -151,6 +154,15 @@ pub fn checked_ref(name: String) -> Result<String> {
         return Err(Error::invalid("elf.ref", format!("{name:?} is none of refs/elf/NAME, refs/heads/NAME and HEAD")));
     }
     Ok(name)
+}
+
+/// Reads the name of a branch, short or whole.
+fn branch(key: &str, name: &str) -> Result<String> {
+    let short = name.strip_prefix("refs/heads/").unwrap_or(name);
+    if short.starts_with("refs/") || !git2::Reference::is_valid_name(&format!("refs/heads/{short}")) {
+        return Err(Error::invalid(key, format!("{name:?} is no name of a branch")));
+    }
+    Ok(short.to_owned())
 }
 
 /// Reads a number of seconds, at most a day.

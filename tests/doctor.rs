@@ -103,14 +103,14 @@ fn stats_shows_when_the_log_was_put_back() {
 }
 
 #[test]
-fn an_index_of_version_1_is_migrated_in_place_and_keeps_its_rows() {
+fn an_index_of_version_1_says_what_the_ledger_says_after_the_next_question() {
     let sandbox = Sandbox::new();
     let id = sandbox.record("written by the ledger");
     let old = database(&sandbox);
-    // What only a row that was kept can say: a rebuild would take the title from the ledger.
+    // A row that was filled by the older version lacks what the newer ones look at.
     old.execute_batch(
         "DROP TABLE drain; DROP TABLE checkpoint; DROP TABLE pending; ALTER TABLE stamp DROP COLUMN pending;
-         PRAGMA user_version = 1; UPDATE record SET title = 'kept'",
+         PRAGMA user_version = 1; UPDATE record SET title = 'older'",
     )
     .unwrap();
     drop(old);
@@ -119,11 +119,11 @@ fn an_index_of_version_1_is_migrated_in_place_and_keeps_its_rows() {
         database(&sandbox).query_row(query, [&id], |row| row.get::<_, String>(0)).unwrap()
     };
     sandbox.elf(["list"]).ok();
-    assert_eq!(title(), "kept");
+    assert_eq!(title(), "written by the ledger");
     let migrated = stats(&sandbox);
-    assert_eq!((&migrated["settings"]["user_version"], &migrated["contention"]["drains"]), (&3.into(), &0.into()));
+    assert!(migrated["settings"]["user_version"].as_i64().unwrap() > 1);
+    assert_eq!(migrated["contention"]["drains"], 0);
     sandbox.record("after the migration");
-    assert_eq!(title(), "kept");
     assert_eq!(stats(&sandbox)["contention"]["drains"], 1);
 }
 

@@ -10,13 +10,14 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::filter::ReachArg;
 use super::output::Output;
 use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Error, Result};
 use crate::index::{Filter, Fit, Index, Row, Work, without_alike};
 use crate::ledger;
 use crate::record::{Id, field};
-use crate::store::Store;
+use crate::store::{Horizon, Scope, Store};
 
 /// Tokens when `--budget` does not say otherwise, and the most that it takes.
 const BUDGET: usize = 500;
@@ -61,6 +62,8 @@ pub struct Args {
     /// The area that the task is about
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
+    #[command(flatten)]
+    reach: ReachArg,
     /// Only what is new to this reader since it last asked
     #[arg(long, requires = "reader")]
     since_last: bool,
@@ -100,7 +103,12 @@ impl Args {
         let news = self.reader.as_deref().map(|reader| store.news(reader)).transpose()?;
         let most = (self.budget / LEAST).max(10);
         let (new, bookmark) = news.unzip();
-        let found = store.read(|index| Found::by(index, &work, most, new.as_ref().and_then(Option::as_ref)))?;
+        let new = new.as_ref().and_then(Option::as_ref);
+        let mut found =
+            store.read_within(|index, horizon| Found::by(index, horizon, self.reach.scope(), &work, most, new))?;
+        if format != Format::Json {
+            found.rows().for_each(|row| say_reach(&store, row));
+        }
         let text = Sheet::fill(self.budget, format, &found).finish();
         if text.is_empty() {
             if !found.is_empty() {
@@ -145,22 +153,37 @@ struct Found {
 }
 
 impl Found {
-    /// Finds at most `most` records of each part; with `new` only those, and then all of them, whether they fit or not.
-    fn by(index: &Index, work: &Work, most: usize, new: Option<&BTreeSet<Id>>) -> Result<Self> {
-        let (mut golden, mut fitting) = (index.golden()?, index.fitting(work, most)?);
+    /// Finds about `most` records of each part in a scope; with `new` only those, and then all of them, whether they fit or not.
+    fn by(
+        index: &Index,
+        horizon: &Horizon<'_>,
+        scope: Scope,
+        work: &Work,
+        most: usize,
+        new: Option<&BTreeSet<Id>>,
+    ) -> Result<Self> {
+        let mut golden = Vec::new();
+        for row in index.golden()? {
+            golden.extend(horizon.admit(row, scope)?);
+        }
+        let mut fitting = Vec::new();
+        for fit in index.fitting(work, most)? {
+            fitting.extend(horizon.admit(fit.row, scope)?.map(|row| Fit { row, ..fit }));
+        }
         let mut newest = Vec::new();
         if let Some(new) = new {
             let is_new = |row: &Row| row.text("id").parse().is_ok_and(|id| new.contains(&id));
             golden.retain(is_new);
             fitting.retain(|fit| is_new(&fit.row));
             for id in new {
-                newest.extend(index.get(*id)?.filter(|row| row.text("state") == "active"));
+                let row = index.get(*id)?.filter(|row| row.text("state") == "active");
+                newest.extend(row.map(|row| horizon.admit(row, scope)).transpose()?.flatten());
             }
             newest.sort_by(|a, b| b.text("created").cmp(a.text("created")));
         } else if fitting.len() < FEW {
-            let filter = Filter { limit: Some(FEW), ..Filter::default() };
+            let filter = horizon.narrow(&Filter { limit: Some(FEW), ..Filter::default() }, scope)?;
             index.list(&filter, &mut |row| {
-                newest.push(row);
+                newest.extend(horizon.admit(row, scope)?);
                 Ok(())
             })?;
         }
@@ -171,6 +194,11 @@ impl Found {
         let mut newest = without_alike(newest.into_iter().map(Fit::unasked).collect());
         newest.truncate(if new.is_some() { most } else { FEW - fitting.len().min(FEW) });
         Ok(Self { golden, fitting, newest })
+    }
+
+    fn rows(&mut self) -> impl Iterator<Item = &mut Row> {
+        let fits = self.fitting.iter_mut().chain(&mut self.newest).map(|fit| &mut fit.row);
+        self.golden.iter_mut().chain(fits)
     }
 
     fn is_empty(&self) -> bool {
@@ -283,8 +311,11 @@ impl Sheet {
         let author = name_of(row);
         let commit = row.text("commit").get(..7).unwrap_or_default();
         let origin: Vec<&str> = [author, commit].into_iter().filter(|part| !part.is_empty()).collect();
-        if !origin.is_empty() {
-            line.push_str(&format!(" ({})", one_line(&origin.join(" "))));
+        let origin = one_line(&origin.join(" "));
+        let parts: Vec<&str> =
+            [origin.as_str(), row.text("reach")].into_iter().filter(|part| !part.is_empty()).collect();
+        if !parts.is_empty() {
+            line.push_str(&format!(" ({})", one_line(&parts.join(", "))));
         }
         if let Some(fit) = fit.filter(|fit| !fit.alike.is_empty()) {
             line.push_str(&format!(" and {} alike", fit.alike.len()));
@@ -296,7 +327,20 @@ impl Sheet {
 /// The keys that matter at the start of a task; `git elf show --json` has the rest.
 fn object(row: &Row, fit: Option<&Fit>) -> Map<String, Json> {
     let mut object = Map::new();
-    for key in ["id", "kind", "title", "domain", "confidence", "validated", "violated", "author", "agent", "commit"] {
+    for key in [
+        "id",
+        "kind",
+        "title",
+        "domain",
+        "confidence",
+        "validated",
+        "violated",
+        "author",
+        "agent",
+        "commit",
+        "branch",
+        "reach",
+    ] {
         if let Some(value) = row.0.get(key).filter(|value| !value.is_null()) {
             object.insert(key.to_owned(), value.clone());
         }
@@ -306,6 +350,13 @@ fn object(row: &Row, fit: Option<&Fit>) -> Map<String, Json> {
         object.insert("alike".into(), json!(fit.alike.len()));
     }
     object
+}
+
+/// Puts in words how far a record reaches: what `list` says, or that it is merged.
+fn say_reach(store: &Store, row: &mut Row) {
+    let said = store.say_reach(row);
+    let said = said.unwrap_or_else(|| if row.text("reach") == "merged" { "merged".to_owned() } else { String::new() });
+    row.0.insert("reach".into(), said.into());
 }
 
 /// Returns the author without the address, or the agent.

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::index::Filter;
 use crate::record::{Kind, Time, field};
 use crate::repo::Repo;
+use crate::store::Scope;
 
 #[derive(clap::Args)]
 pub struct FilterArgs {
@@ -37,6 +38,8 @@ pub struct FilterArgs {
     /// Only records of this coding agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    #[command(flatten)]
+    reach: ReachArg,
     /// At most this many
     #[arg(long, short = 'n', value_name = "N")]
     limit: Option<usize>,
@@ -45,7 +48,39 @@ pub struct FilterArgs {
     all: bool,
 }
 
+/// Which records are asked for by where they were learned.
+#[derive(clap::Args)]
+pub struct ReachArg {
+    /// By where it was learned: on the main line; there or on your own work; anywhere
+    #[arg(long, value_name = "merged|mine|all", default_value = "all", hide_default_value = true)]
+    reach: ScopeArg,
+}
+
+/// The words of `--reach`.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum ScopeArg {
+    Merged,
+    Mine,
+    All,
+}
+
+impl ReachArg {
+    /// Returns the scope.
+    pub fn scope(&self) -> Scope {
+        match self.reach {
+            ScopeArg::Merged => Scope::Merged,
+            ScopeArg::Mine => Scope::Mine,
+            ScopeArg::All => Scope::All,
+        }
+    }
+}
+
 impl FilterArgs {
+    /// Returns which records are asked for by where they were learned.
+    pub fn scope(&self) -> Scope {
+        self.reach.scope()
+    }
+
     /// Checks the values and resolves the time.
     pub fn resolve(self, repo: &Repo, default_limit: Option<usize>) -> Result<Filter> {
         Ok(Filter {
@@ -61,6 +96,7 @@ impl FilterArgs {
             agent: self.agent,
             limit: self.limit.or(default_limit),
             all: self.all,
+            admitted: None,
         })
     }
 }

@@ -16,8 +16,9 @@ everyday
                                         invariant spike experiment observation
   search WORDS                    find lessons: words, \"a phrase\", -without, pre*
   context                         what to know before a task
-  list                            newest first; --kind --domain --tag --since --path --json
+  list                            newest first; --kind --domain --path --since --reach mine
   show ID...                      whole records; an id may be cut to 4 characters
+  why PATH[:LINE]... | --staged   what was learned about files, or about what is staged
   edit ID                         correct a record; its history stays
 
 evidence
@@ -30,11 +31,11 @@ care
   init                            hooks, and how to share; recording needs no set-up
   flush                           commit what waits, after init --in-tree
   check [--fix]                   compare ledger, index and spool
-  doctor                          the same, and hooks, remotes, locks, waits, disk
-  locks [--clean]                 who holds what; remove what a dead process left
+  doctor                          the same, and hooks, locks, disk
+  locks [--clean]                 who holds what; remove leftovers
   stats | log                     counts, waits, settings | what happened when
   import --from jsonl FILE|-      export [--format jsonl|markdown]
-         --from elf DIR           a memory of the bash and Python original
+         --from elf DIR           a memory of the original
   uninstall                       take out what init put in
 
 example
@@ -52,7 +53,7 @@ status 0 of `git elf record` means that the record is durable: committed, or que
 answers searches; it may be deleted at any time and rebuilds itself.
 
 Configuration (git config): elf.ref, elf.commit (flush or immediate), elf.lockTimeout (seconds, 10), elf.staleLockAge (seconds, 300), elf.walLimit (bytes, 256k), elf.push (warn or off), \
-elf.allowSecret, elf.agent. Environment: ELF_AGENT names the coding agent that records.";
+elf.allowSecret, elf.mainBranch, elf.agent. Environment: ELF_AGENT names the coding agent that records.";
 
 /// Print what this program, or one verb, can do
 #[derive(clap::Args, Default)]

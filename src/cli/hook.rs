@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::output::Speaker;
-use super::{Context, Done, Outcome, open_silently};
+use super::{Context, Done, Outcome, open_silently, why};
 use crate::config::Push;
 use crate::error::{Error, Result};
 use crate::install::tracking_ref;
@@ -12,6 +12,8 @@ use crate::store::{InStep, Store, Update, Voice};
 
 /// How long a push waits for the lock.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a commit waits for what is said about it.
+const COMMIT_PATIENCE: Duration = Duration::from_millis(500);
 /// Most flaws that are listed.
 const LISTED_MAX: usize = 10;
 
@@ -26,6 +28,11 @@ pub struct Args {
 enum Hook {
     /// Keep the lessons in the new commit's trailers
     PostCommit {
+        #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// Say what went wrong before, and what must hold, in the staged files
+    PreCommit {
         #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
@@ -52,6 +59,10 @@ impl Args {
                 }
                 Ok(Done::Well)
             }
+            Hook::PreCommit { .. } => {
+                warn_of_staged();
+                Ok(Done::Well)
+            }
             Hook::PrePush { remote, rest } => {
                 // Without a name git hands over the URL twice; it may hold a password, so it is not repeated.
                 let remote = remote.filter(|name| rest.first() != Some(name));
@@ -69,6 +80,19 @@ impl Args {
                 }
             }
         }
+    }
+}
+
+/// Warns about staged files. Whatever happens the commit goes on, and soon.
+fn warn_of_staged() {
+    std::thread::spawn(|| {
+        std::thread::sleep(COMMIT_PATIENCE);
+        std::process::exit(0);
+    });
+    // Whoever commits has other things to do than to hear why there is no warning.
+    let found = open_silently().and_then(|store| store.warnings(3, COMMIT_PATIENCE, true));
+    for line in why::lines(&found.unwrap_or_default()) {
+        say(&line);
     }
 }
 

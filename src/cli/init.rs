@@ -5,13 +5,15 @@ use serde_json::{Map, Value as Json, json};
 use super::{Context, Done, Outcome, open_silently};
 use crate::config::{IN_TREE, checked_ref};
 use crate::error::{Error, Result};
-use crate::install::{self, Placed, Remote, RemoteState, State};
+use crate::install::{self, Hook, Placed, Remote, RemoteState, State};
 use crate::repo::Repo;
 use crate::store::Store;
 
 /// Install the hooks, and tell git how to fetch the memory
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  git elf init\n  git elf init --ref refs/heads/memory\n  git elf init --in-tree")]
+#[command(
+    after_help = "Example:\n  git elf init\n  git elf init --ref refs/heads/memory\n  git elf init --in-tree\n  git elf init --pre-commit"
+)]
 pub struct Args {
     /// Keep the memory on this ref: refs/elf/NAME or refs/heads/NAME (sets elf.ref)
     #[arg(long = "ref", value_name = "REF")]
@@ -19,6 +21,9 @@ pub struct Args {
     /// Keep records as files below memory/ on the current branch, to be reviewed like code (--ref HEAD)
     #[arg(long, conflicts_with = "name")]
     in_tree: bool,
+    /// Have a hook pre-commit too, which says what went wrong before in the staged files and never stops a commit
+    #[arg(long)]
+    pre_commit: bool,
     /// Print one JSON object: {"ref","records","hooks","remotes"}
     #[arg(long)]
     json: bool,
@@ -42,9 +47,11 @@ impl Args {
         }
         let store = open_silently()?;
         let ledger_ref = store.config().ledger_ref.clone();
+        let asked: &[Hook] = if self.pre_commit { &[Hook::PreCommit] } else { &[] };
         // Two of us at once would both find a refspec missing and add it.
-        let (hooks, remotes) = store
-            .locked("init", |_| Ok((install::install(store.repo())?, install::share(store.repo(), &ledger_ref))))?;
+        let (hooks, remotes) = store.locked("init", |_| {
+            Ok((install::install(store.repo(), asked)?, install::share(store.repo(), &ledger_ref)))
+        })?;
         let records = count(&store)?;
         if self.json {
             let shared = remotes.as_deref().unwrap_or_default();

@@ -8,6 +8,7 @@ use super::output::Output;
 use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Result};
 use crate::index::Row;
+use crate::store::Store;
 
 /// List records, newest first
 #[derive(clap::Args)]
@@ -28,13 +29,14 @@ pub struct Args {
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
         let store = open_store()?;
+        let scope = self.filter.scope();
         let filter = self.filter.resolve(store.repo(), None)?;
-        let rows = store.list(&filter)?;
+        let rows = store.list_within(&filter, scope)?;
         if self.csv {
             return print_csv(&mut context.out, &rows);
         }
         for row in &rows {
-            print_row(&mut context.out, row, self.json)?;
+            print_row(&mut context.out, &store, row, self.json)?;
         }
         Ok(Done::Well)
     }
@@ -78,8 +80,8 @@ fn print_csv(out: &mut Output, rows: &[Row]) -> Outcome {
     Ok(Done::Well)
 }
 
-/// Prints one record on one line: id, kind, domain, title.
-pub fn print_row(out: &mut Output, row: &Row, json: bool) -> Result<()> {
+/// Prints one record on one line: id, kind, domain, title, and where it was learned if that is not merged.
+pub fn print_row(out: &mut Output, store: &Store, row: &Row, json: bool) -> Result<()> {
     let doing = || "print".to_owned();
     if json {
         return out.json(&row.0).doing(doing);
@@ -89,10 +91,11 @@ pub fn print_row(out: &mut Output, row: &Row, json: bool) -> Result<()> {
         "active" => String::new(),
         state => format!(" [{state}]"),
     };
+    let reach = store.say_reach(row).map(|reach| format!(" [{reach}]")).unwrap_or_default();
     let domain = match row.text("domain") {
         "" => String::new(),
         domain => format!("{domain}: "),
     };
-    let rest = format!(" {golden}{:<11} {domain}{}{state}", row.text("kind"), row.text("title"));
+    let rest = format!(" {golden}{:<11} {domain}{}{state}{reach}", row.text("kind"), row.text("title"));
     out.styled(&[(AnsiColor::Yellow.on_default(), row.text("id")), (Style::new(), &rest)]).doing(doing)
 }

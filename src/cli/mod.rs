@@ -34,6 +34,7 @@ mod show;
 mod stats;
 mod torture;
 mod uninstall;
+mod why;
 
 use std::io;
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ enum Verb {
     Search(search::Args),
     Context(context::Args),
     Show(show::Args),
+    Why(why::Args),
     Edit(edit::Args),
     Log(log::Args),
     Validate(event::ValidateArgs),
@@ -170,6 +172,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Search(args)) => args.run(context),
         Some(Verb::Context(args)) => args.run(context),
         Some(Verb::Show(args)) => args.run(context),
+        Some(Verb::Why(args)) => args.run(context),
         Some(Verb::Edit(args)) => args.run(context),
         Some(Verb::Log(args)) => args.run(context),
         Some(Verb::Validate(args)) => args.run(context),

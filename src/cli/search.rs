@@ -43,15 +43,16 @@ pub struct Args {
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
         let store = open_store()?;
+        let scope = self.filter.scope();
         let filter = self.filter.resolve(store.repo(), Some(LIMIT))?;
         let without = self.without.iter().map(|word| format!(" -\"{}\"", word.replace('"', " ")));
         let query = self.query.join(" ") + &without.collect::<String>();
-        for mut row in store.read(|index| index.search(&query, &filter))? {
+        for mut row in store.select(&filter, scope, |index, filter| index.search(&query, filter))? {
             let parts = row.0.shift_remove("explain").filter(|_| self.explain);
             if let (true, Some(parts)) = (self.json, &parts) {
                 row.0.insert("explain".into(), parts.clone());
             }
-            print_row(&mut context.out, &row, self.json)?;
+            print_row(&mut context.out, &store, &row, self.json)?;
             if let (false, Some(parts)) = (self.json, &parts) {
                 explain(&mut context.out, &row, parts)?;
             }

@@ -35,7 +35,10 @@ impl Args {
         let store = open_store()?;
         for (i, typed) in self.ids.iter().enumerate() {
             let id = store.resolve(typed)?;
-            let (row, events) = find(&store, id)?;
+            let (mut row, events) = find(&store, id)?;
+            if row.text("kind") != Kind::Event.name() {
+                store.read(|index| store.horizon(index)?.label(&mut row))?;
+            }
             if self.json {
                 let mut object = row.0;
                 if self.history {
@@ -48,7 +51,7 @@ impl Args {
             if i > 0 {
                 context.out.line("")?;
             }
-            print(&mut context.out, &row)?;
+            print(&mut context.out, &store, &row)?;
             if self.explain {
                 let written = store.written(id)?;
                 explain(&mut context.out, &row, &written)?;
@@ -81,7 +84,7 @@ pub fn find(store: &Store, id: Id) -> Result<(Row, Vec<Record>)> {
     Err(Error::NotFound { id: id.to_string() })
 }
 
-fn print(out: &mut Output, row: &Row) -> Result<()> {
+fn print(out: &mut Output, store: &Store, row: &Row) -> Result<()> {
     let doing = || "print".to_owned();
     let mut head = format!("{} {}", row.text("kind"), row.text("id"));
     if row.is("golden") {
@@ -100,6 +103,7 @@ fn print(out: &mut Output, row: &Row) -> Result<()> {
             Json::Null | Json::Bool(false) => continue,
             Json::Number(number) if number.as_i64() == Some(0) && key.ends_with("ed") => continue,
             Json::Array(items) if items.is_empty() => continue,
+            Json::String(_) if key == "reach" => store.say_reach(row).unwrap_or_else(|| row.text(key).to_owned()),
             Json::String(text) => text.clone(),
             Json::Array(_) => row.list(key).join(", "),
             other => other.to_string(),

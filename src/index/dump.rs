@@ -13,11 +13,11 @@ const TABLES: [(&str, &str); 5] = [
     ("stamp", "SELECT ref, ref, tip, tree, pending FROM stamp"),
     (
         "record",
-        "SELECT id, path, blob, kind, state, golden, created, domain, author, agent, title, tags, paths, front, body, parts FROM record ORDER BY id",
+        "SELECT id, path, blob, kind, state, golden, created, domain, author, agent, title, tags, paths, front, body, parts, learned FROM record ORDER BY id",
     ),
     (
-        "cover",
-        "SELECT id || ' ' || stem || ' ' || glob, path FROM cover JOIN record ON record.rowid = cover.record ORDER BY 1",
+        "about",
+        "SELECT record.id, path, group_concat(fixed || ' ' || glob, ',' ORDER BY glob) FROM about LEFT JOIN record ON record.rowid = row GROUP BY row ORDER BY record.id",
     ),
     ("event", "SELECT id, path, blob, target, created, text FROM event ORDER BY id"),
     ("misfit", "SELECT path, path, blob, id, problem FROM misfit ORDER BY path"),

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use super::query_text::{Term, Variant};
 use super::rank::{self, Ranking, float};
-use super::{Filter, Index, Row, words};
+use super::{Filter, Index, Row, fixed_part, words};
 use crate::error::{Doing, Result};
 use crate::record::Time;
 
@@ -119,14 +119,17 @@ impl Index {
     }
 
     fn by_path(&self, work: &Work, found: &mut BTreeMap<i64, Found>) -> Result<()> {
-        let paths: Vec<String> = work.paths.iter().map(|(path, _)| path.clone()).collect();
-        for covered in self.covering(&paths)? {
-            let exact = if covered.distance == 0 { FILE } else { GLOB };
-            let steps = i32::try_from(covered.distance.saturating_sub(1)).unwrap_or(i32::MAX);
-            let place = work.paths[covered.path].1 * exact * STEP.powi(steps);
-            let entry = found.entry(covered.row).or_default();
-            if place > entry.place {
-                (entry.place, entry.glob) = (place, covered.glob);
+        for (path, weight) in &work.paths {
+            for covering in self.covering(path, &[])? {
+                let exact = if covering.glob == *path { FILE } else { GLOB };
+                // A glob's fixed part has no slash at its end.
+                let fixed = fixed_part(&covering.glob).len();
+                let further = path[fixed..].matches('/').count() - usize::from(fixed > 0 && fixed < path.len());
+                let place = weight * exact * STEP.powi(i32::try_from(further).unwrap_or(i32::MAX));
+                let entry = found.entry(covering.row).or_default();
+                if place > entry.place {
+                    (entry.place, entry.glob) = (place, covering.glob);
+                }
             }
         }
         Ok(())

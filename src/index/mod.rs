@@ -6,14 +6,15 @@
 //!
 //! [`RepoLock`]: crate::lock::RepoLock
 
+mod about;
 mod contention;
-mod cover;
 mod dump;
 mod fit;
 mod forms;
 mod full_text;
 mod query_text;
 mod rank;
+mod reach;
 mod schema;
 mod seal;
 mod search;
@@ -26,10 +27,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value as Json};
 
+pub use about::{Covering, fixed_part};
 pub use contention::{Contention, Sample};
-pub use cover::Covered;
 pub use dump::{Difference, compare};
 pub use fit::{Fit, Work, without_alike};
+pub use reach::{Admitted, Findings, Learned, MainStamp};
 pub use search::{Filter, Row};
 pub use write::Batch;
 

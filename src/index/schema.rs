@@ -25,7 +25,7 @@ const APPLICATION_ID: i32 = 0x454C_4631;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One step for each version of the schema; step n makes version n + 1 of version n, inside one transaction.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
 CREATE TABLE stamp (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -95,8 +95,7 @@ CREATE TABLE pending (
     path TEXT NOT NULL
 ) STRICT;
 ",
-    // Without a stamp the index is filled again, which fills the new column and the new table. `cover` finds the globs that cover
-    // a file without reading all of them: `stem` is what stands before the first wildcard, up to a slash.
+    // Without a stamp the index is filled again, which fills the new column.
     "
 DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending;
 DROP TABLE words;
@@ -107,13 +106,30 @@ CREATE VIRTUAL TABLE words USING fts5 (
 );
 CREATE INDEX record_domain ON record (domain, created, id);
 CREATE INDEX record_golden ON record (golden) WHERE golden;
-CREATE TABLE cover (
-    stem TEXT NOT NULL,
-    record INTEGER NOT NULL,
-    glob TEXT NOT NULL,
-    PRIMARY KEY (stem, record, glob)
-) STRICT, WITHOUT ROWID;
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row);
+",
+    // What is on the main line is a cache of the commit graph: it outlives the rows that it was asked for. Without a stamp the
+    // rows are filled again, which fills the new column and the last table.
+    "
+ALTER TABLE record ADD COLUMN learned TEXT;
+CREATE INDEX record_learned ON record (learned) WHERE learned IS NOT NULL;
+CREATE TABLE main_line (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    tips TEXT NOT NULL,
+    tree TEXT NOT NULL
+) STRICT;
+CREATE TABLE learned (
+    id TEXT PRIMARY KEY,
+    merged INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE about (
+    fixed TEXT NOT NULL,
+    glob TEXT NOT NULL,
+    row INTEGER NOT NULL,
+    PRIMARY KEY (fixed, glob, row)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX about_row ON about (row);
+DELETE FROM stamp;
 ",
 ];
 

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, named_params, params};
 use serde_json::{Map, Value as Json};
 
+use super::reach::{Admitted, NO_COMMIT};
 use super::{Index, write};
 use crate::error::{Doing, Error, Result};
 use crate::record::{Id, Kind, Record, Time};
@@ -28,6 +29,8 @@ pub struct Filter {
     pub limit: Option<usize>,
     /// Includes what was retracted or superseded.
     pub all: bool,
+    /// What a scope lets through; everything when it is `None`.
+    pub admitted: Option<Admitted>,
 }
 
 /// A record as readers see it: the JSON object of the command line.
@@ -75,6 +78,10 @@ pub(super) const CONDITIONS: &str = "(:all OR record.state = 'active')
     AND (:values IS NULL OR NOT EXISTS (SELECT 1 FROM json_each(:values) AS want
         WHERE NOT EXISTS (SELECT 1 FROM json_each(record.front) AS has
           WHERE has.key = want.value ->> 0 AND CAST(has.value AS TEXT) = want.value ->> 1)))
+    AND (:admitted IS NULL OR CASE WHEN :hidden IS NOT NULL
+      THEN record.id NOT IN (SELECT value FROM json_each(:hidden))
+      ELSE (:cached AND EXISTS (SELECT 1 FROM learned WHERE learned.id = record.learned AND merged))
+        OR ifnull(record.learned, :bare) IN (SELECT value FROM json_each(:admitted)) END)
     AND (:path IS NULL OR EXISTS (SELECT 1 FROM json_each(record.paths) AS has
         WHERE :path GLOB has.value OR has.value GLOB :path OR has.value GLOB :path || '/*' OR :path GLOB has.value || '/*'))";
 
@@ -111,6 +118,8 @@ impl Index {
         )
         .to_string();
         let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        let list = |texts: &[String]| Json::from(texts.to_vec()).to_string();
+        let admitted = filter.admitted.as_ref();
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query(named_params! {
             ":all": filter.all,
@@ -124,6 +133,10 @@ impl Index {
             ":golden": filter.golden,
             ":values": (!filter.values.is_empty()).then_some(values),
             ":path": filter.path,
+            ":admitted": admitted.map(|admitted| list(&admitted.commits())),
+            ":hidden": admitted.and_then(|admitted| admitted.hidden.as_deref().map(list)),
+            ":cached": admitted.is_some_and(|admitted| admitted.cached),
+            ":bare": NO_COMMIT,
             ":query": query.map(|(expression, _)| expression),
             ":literal": query.map(|(_, literal)| Json::from(literal.to_vec()).to_string()),
             ":limit": limit,

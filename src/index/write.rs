@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use serde_json::Value as Json;
 
-use super::{Stamp, cover, words};
+use super::{Stamp, about, words};
 use crate::error::{Doing, Result};
 use crate::lock::RepoLock;
 use crate::record::{Id, Kind, Record, fold};
@@ -41,8 +41,8 @@ impl<'a> Batch<'a> {
     pub fn clear(&mut self) -> Result<()> {
         self.transaction
             .execute_batch(
-                "DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending; DELETE FROM cover;
-                 INSERT INTO words (words) VALUES ('delete-all')",
+                "DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending;
+                 DELETE FROM about; INSERT INTO words (words) VALUES ('delete-all')",
             )
             .doing(|| "empty the tables".into())
     }
@@ -94,10 +94,10 @@ impl<'a> Batch<'a> {
         // Never "INSERT OR REPLACE": it opens a savepoint, at which FTS5 writes its whole buffer out, a segment a record.
         let sql = if rowid.is_some() {
             "UPDATE record SET id = ?2, kind = ?3, state = ?4, golden = ?5, created = ?6, path = ?7, blob = ?8, domain = ?9,
-             author = ?10, agent = ?11, title = ?12, tags = ?13, paths = ?14, front = ?15, body = ?16, parts = ?17 WHERE rowid = ?1"
+             author = ?10, agent = ?11, title = ?12, tags = ?13, paths = ?14, front = ?15, body = ?16, parts = ?17, learned = ?18 WHERE rowid = ?1"
         } else {
             "INSERT INTO record (rowid, id, kind, state, golden, created, path, blob, domain, author, agent, title, tags,
-             paths, front, body, parts) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+             paths, front, body, parts, learned) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
         };
         let mut statement = self.transaction.prepare_cached(sql).doing(doing)?;
         let parts = words::identifiers([&record.title, &record.body]);
@@ -121,6 +121,7 @@ impl<'a> Batch<'a> {
                 Json::Object(front).to_string(),
                 record.body,
                 parts,
+                record.commit,
             ])
             .doing(doing)?;
         let rowid = rowid.unwrap_or_else(|| self.transaction.last_insert_rowid());
@@ -133,7 +134,7 @@ impl<'a> Batch<'a> {
         statement
             .execute(params![rowid, record.title, record.body, list(&record.tags), record.domain, parts])
             .doing(doing)?;
-        cover::put(&self.transaction, rowid, &record.paths).doing(doing)?;
+        about::note(&self.transaction, rowid, &record.paths)?;
         self.touched.remove(&id);
         Ok(())
     }
@@ -145,6 +146,7 @@ impl<'a> Batch<'a> {
         let mut statement = self.transaction.prepare_cached("SELECT rowid FROM record WHERE id = ?1").doing(doing)?;
         let rowid: Option<i64> = statement.query_row([id.as_str()], |row| row.get(0)).optional().doing(doing)?;
         if let Some(rowid) = rowid {
+            about::forget(&self.transaction, rowid)?;
             self.transaction
                 .execute(
                     "INSERT INTO words (words, rowid, title, body, tags, domain, parts)
@@ -152,7 +154,6 @@ impl<'a> Batch<'a> {
                     [rowid],
                 )
                 .doing(doing)?;
-            cover::remove(&self.transaction, rowid).doing(doing)?;
         }
         Ok(rowid)
     }

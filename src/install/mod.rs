@@ -31,6 +31,8 @@ use crate::repo::Repo;
 pub enum Hook {
     PostCommit,
     PrePush,
+    /// Only where somebody has asked for it.
+    PreCommit,
 }
 
 /// Where a hook of ours stands.
@@ -80,13 +82,19 @@ pub struct Placed {
 
 impl Hook {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::PostCommit, Self::PrePush];
+    pub const ALL: [Self; 3] = [Self::PostCommit, Self::PrePush, Self::PreCommit];
+
+    /// Tells whether init puts it in without being asked.
+    pub fn is_usual(self) -> bool {
+        self != Self::PreCommit
+    }
 
     /// Returns git's name of the hook.
     pub fn name(self) -> &'static str {
         match self {
             Self::PostCommit => "post-commit",
             Self::PrePush => "pre-push",
+            Self::PreCommit => "pre-commit",
         }
     }
 
@@ -95,6 +103,7 @@ impl Hook {
         match self {
             Self::PostCommit => include_str!("../../hooks/post-commit"),
             Self::PrePush => include_str!("../../hooks/pre-push"),
+            Self::PreCommit => include_str!("../../hooks/pre-commit"),
         }
     }
 
@@ -124,24 +133,39 @@ impl Form {
     }
 }
 
-/// Installs both hooks in the form that the git on the PATH runs, and takes out the other form.
+/// Installs the usual hooks, and those that were asked for now or before, in the form that the git on the PATH runs, and takes out
+/// the other form.
 ///
 /// # Errors
 /// When git cannot be asked. What is wrong with one hook is part of the result.
-pub fn install(repo: &Repo) -> Result<Vec<Placed>> {
-    let placed = put_in(repo)?;
+pub fn install(repo: &Repo, asked: &[Hook]) -> Result<Vec<Placed>> {
+    let mut hooks = Vec::new();
+    for hook in Hook::ALL {
+        if asked.contains(&hook) || is_wanted(repo, hook)? {
+            hooks.push(hook);
+        }
+    }
+    let placed = put_in(repo, &hooks)?;
     // The hooks are in place without it; only who asks later whether they still are needs it.
     let _ = standing::remember(repo, &placed);
     Ok(placed)
 }
 
-fn put_in(repo: &Repo) -> Result<Vec<Placed>> {
+/// Tells whether a hook is to be there: a usual one, or one that somebody has asked for.
+fn is_wanted(repo: &Repo, hook: Hook) -> Result<bool> {
+    Ok(hook.is_usual()
+        || standing::knows(repo, hook)
+        || !files::traces(repo, hook).is_empty()
+        || !git_config::values(repo, &hook.key("command"))?.is_empty())
+}
+
+fn put_in(repo: &Repo, hooks: &[Hook]) -> Result<Vec<Placed>> {
     let program = program();
     if !git_config::has_config_hooks(repo)? {
-        for hook in Hook::ALL {
-            remove_config(repo, hook)?;
+        for hook in hooks {
+            remove_config(repo, *hook)?;
         }
-        return Ok(Hook::ALL.into_iter().map(|hook| files::install(repo, hook, program.as_deref())).collect());
+        return Ok(hooks.iter().map(|hook| files::install(repo, *hook, program.as_deref())).collect());
     }
     let one = |hook: Hook| {
         let state = install_config(repo, hook, program.as_deref()).and_then(|state| {
@@ -155,10 +179,10 @@ fn put_in(repo: &Repo) -> Result<Vec<Placed>> {
         });
         Placed { hook, place: hook.key("command"), state: state.unwrap_or_else(State::Failed) }
     };
-    Ok(Hook::ALL.into_iter().map(one).collect())
+    Ok(hooks.iter().copied().map(one).collect())
 }
 
-/// Takes both hooks out, in whatever form they are there.
+/// Takes all hooks out, in whatever form they are there.
 ///
 /// # Errors
 /// When git cannot be asked. What is wrong with one hook is part of the result.

@@ -159,8 +159,8 @@ fn interpreter(text: &[u8]) -> Option<String> {
 /// For pre-push the refs are read once and given to both: what another hook does with them must not depend on ours.
 fn sh(hook: Hook) -> String {
     match hook {
-        Hook::PostCommit => {
-            "if command -v git-elf >/dev/null 2>&1; then git-elf hook post-commit </dev/null || :; fi".to_owned()
+        Hook::PostCommit | Hook::PreCommit => {
+            format!("if command -v git-elf >/dev/null 2>&1; then git-elf hook {} </dev/null || :; fi", hook.name())
         }
         Hook::PrePush => [
             r#"elf_refs=$(cat); if command -v git-elf >/dev/null 2>&1; then printf '%s\n' "$elf_refs" | git-elf hook pre-push "$@" || test $? -ne 1 || exit 1; fi; test -z "$elf_refs" || exec <<ELF_REFS"#,
@@ -174,7 +174,7 @@ fn sh(hook: Hook) -> String {
 /// As [`sh`], with descriptor 0 itself set back, since a Python hook may hand it on.
 fn python(hook: Hook) -> String {
     match hook {
-        Hook::PostCommit => format!("import subprocess; subprocess.call([\"sh\", \"-c\", \"{}\"])", sh(hook)),
+        Hook::PostCommit | Hook::PreCommit => format!("import subprocess; subprocess.call([\"sh\", \"-c\", \"{}\"])", sh(hook)),
         Hook::PrePush => [
             "import os, subprocess, sys, tempfile",
             r#"elf_refs = tempfile.TemporaryFile(); elf_refs.write(open(0, "rb", closefd=False).read()); elf_refs.flush(); os.dup2(elf_refs.fileno(), 0); os.lseek(0, 0, 0)"#,
@@ -188,7 +188,9 @@ fn python(hook: Hook) -> String {
 /// lefthook skips what it has in pre-push when no file is pushed, a memory alone for example, unless files are named.
 fn lefthook(hook: Hook) -> String {
     match hook {
-        Hook::PostCommit => format!("post-commit:\n  commands:\n    git-elf:\n      run: {}", sh(hook)),
+        Hook::PostCommit | Hook::PreCommit => {
+            format!("{}:\n  commands:\n    git-elf:\n      run: {}", hook.name(), sh(hook))
+        }
         Hook::PrePush => [
             "pre-push:",
             "  commands:",

@@ -20,8 +20,8 @@ use crate::error::{Doing, Result};
 use crate::repo::Repo;
 use crate::sys;
 
-/// More than two lines with the longest paths that there are.
-const SIZE_MAX: usize = 3 * 4096;
+/// More than three lines with the longest paths that there are.
+const SIZE_MAX: usize = 4 * 4096;
 /// Longest path that is repeated, in bytes; a line stays below 200 bytes with it.
 const SHOWN_MAX: usize = 60;
 
@@ -115,6 +115,11 @@ pub(super) fn is_remembered(repo: &Repo) -> bool {
     file(repo).exists()
 }
 
+/// Tells whether init has put a hook in, or has said how.
+pub(super) fn knows(repo: &Repo, hook: Hook) -> bool {
+    known(repo).iter().any(|known| known.hook == hook)
+}
+
 /// Lists the directories that hooks were installed in.
 pub(super) fn places(repo: &Repo) -> Vec<PathBuf> {
     known(repo).iter().filter_map(|known| known.place.parent().map(Path::to_owned)).collect()
@@ -136,17 +141,19 @@ pub(super) fn caller(repo: &Repo, directory: &Path, hook: Hook) -> Option<PathBu
 pub fn lost(repo: &Repo) -> Option<String> {
     let directory = files::directory(repo);
     let known = known(repo);
-    let mut lost = known.iter().filter_map(|known| Some((known.hook, loss(repo, &directory, known)?)));
+    let mut lost = known.iter().filter_map(|known| Some((known.hook.name(), loss(repo, &directory, known)?)));
     let (hook, loss) = lost.next()?;
-    match lost.next() {
-        None => Some(loss.say(&format!("hook {}", hook.name()), false)),
-        Some((other, same)) if same == loss => {
-            Some(loss.say(&format!("hooks {} and {}", hook.name(), other.name()), true))
-        }
-        Some((other, _)) => {
-            Some(loss.say(&format!("hook {}", hook.name()), false) + &format!(" ({} too)", other.name()))
-        }
-    }
+    let (same, others): (Vec<_>, Vec<_>) = lost.partition(|(_, other)| *other == loss);
+    let mut names = vec![hook];
+    names.extend(same.iter().map(|(name, _)| *name));
+    let last = names.pop().expect("it has at least one");
+    let line = if names.is_empty() {
+        loss.say(&format!("hook {last}"), false)
+    } else {
+        loss.say(&format!("hooks {} and {last}", names.join(", ")), true)
+    };
+    let others: Vec<_> = others.iter().map(|(name, _)| *name).collect();
+    Some(if others.is_empty() { line } else { format!("{line} ({} too)", others.join(" and ")) })
 }
 
 /// As [`lost`], of one hook.

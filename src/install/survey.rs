@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Form, Hook, Placed, Remote, RemoteState, State, files, git_config, program, sharing, standing};
+use super::{Form, Hook, Placed, Remote, RemoteState, State, files, git_config, is_wanted, program, sharing, standing};
 use crate::error::Result;
 use crate::repo::Repo;
 
@@ -42,7 +42,12 @@ pub struct SeenHook {
 pub fn survey(repo: &Repo, ledger_ref: &str) -> Result<Survey> {
     let git = git_config::git_version(repo)?;
     let form = if git_config::has_config_hooks(repo)? { Form::Config } else { Form::File };
-    let hooks = Hook::ALL.into_iter().map(|hook| see(repo, hook, form)).collect::<Result<Vec<_>>>()?;
+    let mut hooks = Vec::new();
+    for hook in Hook::ALL {
+        if is_wanted(repo, hook)? {
+            hooks.push(see(repo, hook, form)?);
+        }
+    }
     let remotes = sharing::inspect(repo, ledger_ref)?;
     let is_ours = |hook: &SeenHook| {
         hook.is_marked

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 const FENCE: &str = "+++";
 /// Names in the JSON of a record that are no keys of its file: what events make of it, its place in a search, its body.
-const RESERVED: [&str; 11] = [
+const RESERVED: [&str; 13] = [
     "golden",
     "validated",
     "violated",
@@ -22,6 +22,8 @@ const RESERVED: [&str; 11] = [
     "superseded_by",
     "score",
     "explain",
+    "reach",
+    "why",
     "history",
     "body",
 ];

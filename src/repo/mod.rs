@@ -3,6 +3,8 @@
 //! Everything of ours lives in `<common dir>/elf`, shared by all worktrees. The environment (`GIT_DIR`, `GIT_WORK_TREE`,
 //! `GIT_CEILING_DIRECTORIES`, `GIT_CONFIG_GLOBAL` …) counts as it does for git.
 
+mod ask;
+mod main_line;
 mod settings;
 mod work;
 mod worktree;
@@ -12,6 +14,8 @@ use std::process::Command;
 
 use git2::{ObjectFormat, ObjectType, Oid, RepositoryOpenFlags};
 
+pub use ask::Changed;
+pub use main_line::MainLine;
 pub use settings::Settings;
 pub use work::WorkAtHand;
 pub use worktree::Worktree;

@@ -27,6 +27,13 @@ impl Settings {
         let given = self.given.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
         given.or_else(|| self.files.get_string(&key).ok())
     }
+
+    /// Returns the value of a key in a subsection, whose name keeps its case.
+    pub fn get_of(&self, section: &str, subsection: &str, key: &str) -> Option<String> {
+        let name = format!("{section}.{subsection}.{key}");
+        let given = self.given.iter().rev().find(|(given, _)| given.eq_ignore_ascii_case(&name));
+        given.map(|(_, value)| value.clone()).or_else(|| self.files.get_string(&name).ok())
+    }
 }
 
 impl Settings {

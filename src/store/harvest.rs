@@ -82,6 +82,14 @@ impl Store {
         Ok(harvest.rejected)
     }
 
+    /// Returns the ids of the records that the trailers of a commit make.
+    pub(super) fn said_by(&self, commit: Oid) -> Vec<Id> {
+        let said = self.repo.git().find_commit(commit).doing(|| "read a commit".into());
+        let said = said.and_then(|commit| Said::by(&commit, &self.config.allow_secret));
+        let no_events = |typed: &str| Err(Error::NotFound { id: typed.to_owned() });
+        said.map(|said| said.everything(&no_events).iter().map(|record| record.id).collect()).unwrap_or_default()
+    }
+
     fn drain_once(&self) -> Result<()> {
         if self.spool.is_empty() || self.config.drain_signs() {
             return Ok(());

@@ -8,6 +8,8 @@
 //! * `catch_up` brings the index from the tree it was made from to the ledger's present one.
 //! * `keep` is what it does where records live on the current branch: they wait as files there until [`Store::flush`].
 //! * [`Store::read`] answers questions, after the index was compared with the ledger's ref.
+//! * [`Store::select`] asks within a scope, and says of each record whether it is merged, yours or neither.
+//! * [`Store::why`] and [`Store::warnings`] find what was learned about files, their lines, and what is staged.
 //! * [`Store::harvest_head`] and [`Store::in_step`] are for hooks, which never wait long.
 //!
 //! [`Store::record`]: crate::store::Store::record
@@ -15,11 +17,15 @@
 //! [`Store::harvest_head`]: crate::store::Store::harvest_head
 //! [`Store::in_step`]: crate::store::Store::in_step
 //! [`Store::read`]: crate::store::Store::read
+//! [`Store::select`]: crate::store::Store::select
+//! [`Store::why`]: crate::store::Store::why
+//! [`Store::warnings`]: crate::store::Store::warnings
 
 mod catch_up;
 mod check;
 mod drain;
 mod erase;
+mod graph;
 mod harvest;
 mod heal;
 mod in_tree;
@@ -27,8 +33,10 @@ mod migrate;
 mod news;
 mod promised;
 mod push;
+mod reach;
 mod read;
 mod update;
+mod why;
 mod write;
 
 use std::cell::Cell;
@@ -44,7 +52,9 @@ pub use heal::HEALED;
 pub use in_tree::Flushed;
 pub use migrate::Migrated;
 pub use push::InStep;
+pub use reach::{Horizon, Reach, Scope};
 pub use update::Update;
+pub use why::{Spot, Warnings};
 pub use write::{Receipt, State};
 
 use crate::config::Config;

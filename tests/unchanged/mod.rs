@@ -35,8 +35,8 @@ impl Mode {
     /// What the user types to get it; in the repository, once.
     fn set_up(self) -> &'static str {
         match self {
-            Self::Ref => "git elf init",
-            Self::Branch => "git elf init --ref refs/heads/memory && git elf record failure first",
+            Self::Ref => "git elf init --pre-commit",
+            Self::Branch => "git elf init --pre-commit --ref refs/heads/memory && git elf record failure first",
             Self::CheckedOut => {
                 "git elf init --ref refs/heads/memory && git elf record failure first && git worktree add -q ../memory-wt memory"
             }
