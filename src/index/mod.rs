@@ -28,7 +28,7 @@ use serde_json::{Map, Value as Json};
 pub use about::{Covering, fixed_part};
 pub use contention::{Contention, Sample};
 pub use dump::{Difference, compare};
-pub use reach::{Admitted, Findings, Learned, MainStamp};
+pub use reach::{Admitted, Findings, Learned, MainStamp, Mine};
 pub use search::{Filter, Row};
 pub use write::Batch;
 

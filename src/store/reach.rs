@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::Store;
 use super::graph::Graph;
 use crate::error::Result;
-use crate::index::{Admitted, Filter, Findings, Index, Row};
+use crate::index::{Admitted, Filter, Findings, Index, Mine, Row};
 use crate::lock::LockFile;
 use crate::record::Id;
 use crate::repo::MainLine;
@@ -70,18 +70,18 @@ impl Store {
         scope: Scope,
         mut ask: impl FnMut(&Index, &Filter) -> Result<Vec<Row>>,
     ) -> Result<Vec<Row>> {
-        let (rows, findings) = self.read(|index| {
+        let (rows, findings, mine) = self.read(|index| {
             let horizon = self.horizon(index)?;
             let filter = horizon.narrow(filter, scope)?;
             let mut rows = ask(index, &filter)?;
             for row in &mut rows {
                 horizon.label(row)?;
             }
-            Ok((rows, horizon.findings()?))
+            Ok((rows, horizon.findings()?, horizon.mine()))
         })?;
-        if let Some(findings) = findings {
+        if findings.is_some() || mine.is_some() {
             // A cache: whoever asks next finds it out again.
-            let _ = self.keep_findings(&findings);
+            let _ = self.keep_findings(findings.as_ref(), mine.as_ref());
         }
         Ok(rows)
     }
@@ -156,16 +156,15 @@ impl Store {
     }
 
     /// Keeps what was found out, if the lock is free.
-    fn keep_findings(&self, findings: &Findings) -> Result<()> {
+    fn keep_findings(&self, findings: Option<&Findings>, mine: Option<&Mine>) -> Result<()> {
         let mut file = LockFile::open(self.repo.elf_dir())?;
         let Some(lock) = file.try_lock("index")? else { return Ok(()) };
         let mut index = Index::create(&self.index_dir, &lock)?;
         let Some(stamp) = index.stamp()? else { return Ok(()) };
         let now = index.main_stamp()?;
         let mut batch = index.begin(&lock)?;
-        if !batch.keep_findings(now.as_ref(), findings)? {
-            return batch.rollback();
-        }
+        findings.map_or(Ok(()), |findings| batch.keep_findings(now.as_ref(), findings))?;
+        mine.map_or(Ok(()), |mine| batch.keep_mine(mine))?;
         batch.commit(&stamp)?;
         index.checkpoint(&lock, self.config.wal_limit)
     }
@@ -217,6 +216,14 @@ impl Horizon<'_> {
         match &self.0 {
             Seen::Files(_) => Ok(None),
             Seen::Commits(graph) => graph.findings(),
+        }
+    }
+
+    /// Returns what HEAD leads to, when that took long to find out.
+    fn mine(&self) -> Option<Mine> {
+        match &self.0 {
+            Seen::Files(_) => None,
+            Seen::Commits(graph) => graph.mine(),
         }
     }
 }
