@@ -1,8 +1,10 @@
-//! What it costs to say how far records reach: `cargo bench --bench reach [-- RECORDS COMMITS]`; 10,000 and 50,000 by default.
+//! What it costs to say how far records reach, and to warn of what is staged: `cargo bench --bench reach [-- WHAT RECORDS
+//! COMMITS]`. WHAT is `labels` or `staged`, both by default.
 //!
-//! The history has merges, and 50 unmerged branches with a fifth of the records. Whole processes are timed in turn with
-//! `examples/hello.rs`; each row adds what the labels and the filter cost beside the same question of a program that knows
-//! nothing of the graph, which is the one with an unborn HEAD and no main line.
+//! `labels`: 10,000 records on 50,000 commits, with merges, and 50 unmerged branches that a fifth of the records is on. What is added
+//! is measured against the same question where there is no main line and HEAD is unborn, so that no graph is looked at.
+//! `staged`: 100,000 records, each about a file of 2,000 or a pattern that covers some, and 10 staged files of 2,000, one of them renamed.
+//! Whole processes are timed in turn with `examples/hello.rs`, and medians are printed.
 
 #![allow(clippy::disallowed_methods, reason = "files of a bench need not be atomic")]
 
@@ -72,10 +74,14 @@ impl Bench {
         (middle(ours), middle(floor))
     }
 
-    fn fill(&self, records: usize, commits: usize) {
+    fn init(&self) {
         self.git(&["init", "-q", "-b", "main", "."]);
         self.git(&["config", "user.name", "A U Thor"]);
         self.git(&["config", "user.email", "author@example.org"]);
+    }
+
+    fn fill(&self, records: usize, commits: usize) {
+        self.init();
         let marks = self.dir.path().join("marks");
         let stream = self.dir.path().join("stream");
         let branches = history(commits);
@@ -162,13 +168,67 @@ fn ms(time: Duration) -> f64 {
 }
 
 fn main() {
-    let numbers: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
-    let (records, commits) = (numbers.first().copied().unwrap_or(10_000), numbers.get(1).copied().unwrap_or(50_000));
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let numbers: Vec<usize> = args.iter().filter_map(|arg| arg.parse().ok()).collect();
+    let wants = |what: &str| args.iter().all(|arg| arg.parse::<usize>().is_ok()) || args.iter().any(|arg| arg == what);
+    if wants("labels") {
+        labels(numbers.first().copied().unwrap_or(10_000), numbers.get(1).copied().unwrap_or(50_000));
+    }
+    if wants("staged") {
+        staged(numbers.first().copied().unwrap_or(100_000));
+    }
+}
+
+/// Files of the repository in which something is staged.
+const FILES: usize = 2_000;
+
+fn staged(records: usize) {
+    let bench = Bench::new();
+    bench.init();
+    let root = bench.dir.path();
+    let file = |i: usize| format!("src/m{}/f{i}.rs", i % 40);
+    for i in 0..FILES {
+        let path = root.join(file(i));
+        fs::create_dir_all(path.parent().expect("it is in a directory")).expect("disk space");
+        fs::write(path, format!("{i}\n").repeat(50)).expect("disk space");
+    }
+    bench.git(&["add", "src"]);
+    bench.git(&["commit", "-q", "-m", "x"]);
+    let lines = root.join("records.jsonl");
+    let mut out = std::io::BufWriter::new(fs::File::create(&lines).expect("disk space"));
+    let mut random = fastrand::Rng::with_seed(7);
+    let kinds = ["failure", "heuristic", "success", "invariant", "decision"];
+    for i in 0..records {
+        let (kind, at) = (kinds[i % kinds.len()], random.usize(0..FILES));
+        let glob = match i % 10 {
+            0 => format!("src/m{}/*", at % 40),
+            1 => format!("src/m{}/f{}*.rs", at % 40, at / 10),
+            _ => file(at),
+        };
+        writeln!(out, "{{\"kind\":\"{kind}\",\"title\":\"lesson {i}\",\"created\":\"2026-01-01T00:00:00Z\",\"body\":\"about the cause\",\"paths\":[\"{glob}\"]}}").expect("disk space");
+    }
+    drop(out);
+    bench.elf(&["import", "--from", "jsonl", lines.to_str().expect("UTF-8")]);
+    bench.git(&["mv", &file(0), "src/moved.rs"]);
+    for i in 1..10 {
+        fs::write(root.join(file(i * 7)), "changed\n").expect("disk space");
+    }
+    bench.git(&["add", "src"]);
+    println!("{records} records about {FILES} files, 10 of them staged");
+    println!("{:<48} {:>10} {:>10}   target", "what", "whole", "hello");
+    for args in
+        [&["why", "--staged"][..], &["hook", "pre-commit"], &["why", "src/m7/f7.rs"], &["why", "src/m7/f7.rs:20"]]
+    {
+        let (ours, hello) = bench.median(args);
+        println!("{:<48} {:>7.2} ms {:>7.2} ms   <= 100 ms", args.join(" "), ms(ours), ms(hello));
+    }
+}
+
+fn labels(records: usize, commits: usize) {
     let bench = Bench::new();
     bench.fill(records, commits);
     println!("{records} records, {commits} commits");
     println!("{:<48} {:>10} {:>10} {:>10}", "what", "whole", "hello", "added");
-    // Without a main line and with a HEAD that nothing leads from, no graph is looked at.
     let questions: [(&str, &[&str]); 4] = [
         ("list -n 20", &["list", "-n", "20"]),
         ("list, all of them", &["list"]),

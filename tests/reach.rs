@@ -234,6 +234,33 @@ fn a_question_keeps_what_it_found_out_and_a_deleted_index_loses_nothing() {
 }
 
 #[test]
+fn a_branch_that_is_far_behind_is_right_whatever_was_kept_of_it() {
+    let sandbox = Sandbox::new();
+    // Far enough for a walk that is worth keeping, on most machines; the labels are the same where it is not.
+    let stream = "for i in $(seq 4000); do printf 'commit refs/heads/main\\ncommitter A <a@e> %s +0000\\ndata 1\\nx\\n' $((1700000000 + i)); \
+        test $i -gt 1 || echo 'from refs/heads/main^0'; echo; done | git fast-import --quiet; git reset -q --hard";
+    bash(&sandbox, &format!("git worktree add -q ../w -b w; {stream}; r m; (cd ../w; c; r w1)"));
+    let ask = |expected: &str| {
+        for args in [&[][..], &["--reach", "mine"], &[]] {
+            let wanted = expected.split(' ').filter(|label| args.is_empty() || !label.ends_with(":unmerged"));
+            assert_eq!(seen(&sandbox, "../w", args), wanted.collect::<Vec<_>>().join(" "), "{args:?}");
+        }
+    };
+    ask("m:merged w1:yours");
+    bash(&sandbox, "cd ../w; c; r w2");
+    ask("m:merged w1:yours w2:yours");
+    bash(&sandbox, "c; r n; git worktree add -q ../o -b o; (cd ../o; c; r o)");
+    ask("m:merged n:merged o:unmerged w1:yours w2:yours");
+    bash(&sandbox, "git merge -q --no-edit w~1");
+    ask("m:merged n:merged o:unmerged w1:merged w2:yours");
+    bash(
+        &sandbox,
+        "git reset -q --hard HEAD~1; git -C ../w checkout -q --detach main~100; git -C ../w reflog expire --expire=now --all",
+    );
+    ask("m:merged n:merged o:unmerged w1:unmerged w2:unmerged");
+}
+
+#[test]
 fn a_main_branch_that_is_no_name_is_refused() {
     let sandbox = Sandbox::new();
     for bad in ["a..b", "refs/tags/x", ""] {

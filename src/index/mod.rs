@@ -31,7 +31,7 @@ pub use about::{Covering, fixed_part};
 pub use contention::{Contention, Sample};
 pub use dump::{Difference, compare};
 pub use fit::{Fit, Work, without_alike};
-pub use reach::{Admitted, Findings, Learned, MainStamp};
+pub use reach::{Admitted, Findings, Learned, MainStamp, Mine};
 pub use search::{Filter, Row};
 pub use write::Batch;
 

@@ -20,6 +20,18 @@ pub struct MainStamp {
     pub tree: String,
 }
 
+/// Which commits HEAD of a worktree led to, and the main line did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mine {
+    /// The worktree's git directory, relative to the common one.
+    pub worktree: String,
+    pub head: String,
+    /// As in [`MainStamp`].
+    pub tips: String,
+    /// Names of commits, separated by spaces.
+    pub commits: String,
+}
+
 /// Which records a filter by reach lets through.
 #[derive(Clone, Debug, Default)]
 pub struct Admitted {
@@ -73,6 +85,19 @@ impl Index {
             .doing(|| "read what is merged".into())
     }
 
+    /// Reads what was kept of a worktree.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn mine(&self, worktree: &str) -> Result<Option<Mine>> {
+        self.conn
+            .query_row("SELECT worktree, head, tips, commits FROM mine WHERE worktree = ?1", [worktree], |row| {
+                Ok(Mine { worktree: row.get(0)?, head: row.get(1)?, tips: row.get(2)?, commits: row.get(3)? })
+            })
+            .optional()
+            .doing(|| "read what is yours".into())
+    }
+
     /// Tells what the cache says of a commit; `None` when nothing.
     ///
     /// # Errors
@@ -102,14 +127,24 @@ impl Index {
 }
 
 impl Batch<'_> {
-    /// Keeps what was found out about commits, unless the cache was made from something else meanwhile; tells whether it did.
+    /// Keeps what HEAD of a worktree leads to.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn keep_findings(&mut self, now: Option<&MainStamp>, findings: &Findings) -> Result<bool> {
+    pub fn keep_mine(&mut self, mine: &Mine) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO mine (worktree, head, tips, commits) VALUES (?1, ?2, ?3, ?4)";
+        let values = [&mine.worktree, &mine.head, &mine.tips, &mine.commits];
+        self.transaction.execute(sql, values).map(drop).doing(|| "note what is yours".into())
+    }
+
+    /// Keeps what was found out about commits, unless the cache was made from something else meanwhile.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn keep_findings(&mut self, now: Option<&MainStamp>, findings: &Findings) -> Result<()> {
         let doing = || "note what is merged".to_owned();
         if findings.base.is_some() && findings.base.as_ref() != now {
-            return Ok(false);
+            return Ok(());
         }
         if findings.base.is_none() {
             self.transaction.execute("DELETE FROM learned", []).doing(doing)?;
@@ -128,7 +163,7 @@ impl Batch<'_> {
                 "INSERT OR REPLACE INTO main_line (one, tips, tree) VALUES (1, ?1, ?2)",
                 [&findings.stamp.tips, &findings.stamp.tree],
             )
-            .map(|_| true)
+            .map(drop)
             .doing(doing)
     }
 }

@@ -122,6 +122,12 @@ CREATE TABLE learned (
     id TEXT PRIMARY KEY,
     merged INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE mine (
+    worktree TEXT PRIMARY KEY,
+    head TEXT NOT NULL,
+    tips TEXT NOT NULL,
+    commits TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE about (
     fixed TEXT NOT NULL,
     glob TEXT NOT NULL,

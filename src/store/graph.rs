@@ -2,8 +2,9 @@
 //!
 //! The graph of commits is walked once: what was found out about the commits of records is kept in the index, with the tips
 //! that it was found out for. When the main line has moved forward, what is new on it alone is walked. A question answers from
-//! memory and then tries the lock once, if there is much to keep. What is yours is found out each time, since every worktree
-//! has its own HEAD: the walk ends where HEAD's history meets the main line.
+//! memory and then tries the lock once, if there is much to keep. Every worktree has its own HEAD: what is yours is a walk to where
+//! its history meets the main line. When that takes long its end is kept, and is good for as long as both move forward: what
+//! has been merged since counts as merged first.
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
@@ -15,7 +16,7 @@ use git2::{OdbLookupFlags, Oid, Repository, Revwalk};
 
 use super::{Reach, Store};
 use crate::error::{Doing, Result};
-use crate::index::{Admitted, Findings, Index, Learned, MainStamp};
+use crate::index::{Admitted, Findings, Index, Learned, MainStamp, Mine};
 use crate::repo::{MainLine, object_id, parse_oid};
 
 /// Commits that are asked for one by one; for more of them the main line is walked from its tip.
@@ -24,6 +25,8 @@ const FEW: usize = 32;
 const WORTH_KEEPING: usize = 64;
 /// Time after which whatever was found out is.
 const SLOW: Duration = Duration::from_millis(5);
+/// Most commits that are kept of a worktree: 200 KB of names.
+const MINE_MAX: usize = 5_000;
 /// Longest end of HEAD's reflog that is read, in bytes: some 2,500 steps.
 const REFLOG_MAX: u64 = 512 * 1024;
 
@@ -36,6 +39,8 @@ pub(super) struct Graph<'a> {
     basis: Basis,
     examined: OnceCell<HashMap<Oid, bool>>,
     yours: OnceCell<HashSet<Oid>>,
+    /// What took long to find out.
+    slow: OnceCell<Mine>,
     begun: Instant,
 }
 
@@ -55,8 +60,8 @@ impl<'a> Graph<'a> {
         let stamp = MainStamp { tips: tips_and_bounds(store, &main), tree };
         let cached = index.main_stamp()?;
         let basis = cached.and_then(|cached| basis(git, &main, &stamp, cached)).unwrap_or(Basis::Nothing);
-        let (examined, yours) = Default::default();
-        Ok(Self { git, index, main, stamp, basis, examined, yours, begun })
+        let (examined, yours, slow) = Default::default();
+        Ok(Self { git, index, main, stamp, basis, examined, yours, slow, begun })
     }
 
     pub fn reach(&self, commit: &str) -> Result<Reach> {
@@ -130,7 +135,8 @@ impl<'a> Graph<'a> {
         examined
     }
 
-    /// Finds the commits that HEAD leads to and the main line does not, and those where HEAD of this worktree was.
+    /// Finds the commits that HEAD leads to and the main line does not, and those where HEAD of this worktree was. Some may be
+    /// merged, which counts more.
     fn yours(&self) -> Result<&HashSet<Oid>> {
         if let Some(yours) = self.yours.get() {
             return Ok(yours);
@@ -139,12 +145,46 @@ impl<'a> Graph<'a> {
         if let Ok(head) = self.git.head().and_then(|head| head.peel_to_commit()) {
             yours.insert(head.id());
             if !self.main.tips.contains(&head.id()) {
-                yours.extend(
-                    walk(self.git, [head.id()].iter(), &self.main.tips).doing(|| "walk HEAD's history".into())?,
-                );
+                yours.extend(self.led_to(head.id())?);
             }
         }
         Ok(self.yours.get_or_init(|| yours))
+    }
+
+    /// Walks from HEAD to where it meets the main line, or to where HEAD of this worktree was when that was kept.
+    fn led_to(&self, head: Oid) -> Result<HashSet<Oid>> {
+        let begun = Instant::now();
+        let doing = || "walk HEAD's history".to_owned();
+        let worktree = self.git.path().strip_prefix(self.git.commondir()).unwrap_or(self.git.path());
+        let worktree = worktree.to_string_lossy().into_owned();
+        let kept = self.index.mine(&worktree)?.filter(|kept| self.went_forward(&kept.tips));
+        let before = kept.as_ref().and_then(|kept| parse_oid(&kept.head).ok());
+        let before =
+            before.filter(|before| *before == head || has(self.git, *before) && leads_to(self.git, head, *before));
+        let found = match (kept, before) {
+            (Some(kept), Some(before)) => {
+                let mut found = walk(self.git, [head].iter(), &[before]).doing(doing)?;
+                found.extend(kept.commits.split_whitespace().filter_map(|name| parse_oid(name).ok()));
+                found
+            }
+            _ => walk(self.git, [head].iter(), &self.main.tips).doing(doing)?,
+        };
+        if begun.elapsed() > SLOW && found.len() <= MINE_MAX {
+            let commits: Vec<_> = found.iter().map(ToString::to_string).collect();
+            let (head, tips, commits) = (head.to_string(), self.stamp.tips.clone(), commits.join(" "));
+            let _ = self.slow.set(Mine { worktree, head, tips, commits });
+        }
+        Ok(found)
+    }
+
+    /// Tells whether the main line leads to all that it led to when its tips were these.
+    fn went_forward(&self, tips: &str) -> bool {
+        tips == self.stamp.tips || forward(self.git, &self.main, &self.stamp.tips, tips).is_some()
+    }
+
+    /// Returns what HEAD leads to, when that took long to find out.
+    pub fn mine(&self) -> Option<Mine> {
+        self.slow.get().cloned()
     }
 
     pub fn admitted(&self, mine: bool) -> Result<Admitted> {
@@ -213,14 +253,17 @@ fn basis(git: &Repository, main: &MainLine, stamp: &MainStamp, cached: MainStamp
     if cached.tips == stamp.tips {
         return Some(Basis::Cache { stamp: cached, fresh: HashSet::new() });
     }
-    let ((old, bounds), (_, bounds_now)) = (cached.tips.split_once('|')?, stamp.tips.split_once('|')?);
-    if bounds != bounds_now {
-        return None;
-    }
-    let old: Vec<_> = old.split_whitespace().map(parse_oid).collect::<std::result::Result<_, _>>().ok()?;
-    let went_forward = old.iter().all(|old| main.tips.iter().any(|tip| tip == old || leads_to(git, *tip, *old)));
-    let fresh = if went_forward { walk(git, main.tips.iter(), &old).ok()? } else { return None };
+    let old = forward(git, main, &stamp.tips, &cached.tips)?;
+    let fresh = walk(git, main.tips.iter(), &old).ok()?;
     Some(Basis::Cache { stamp: cached, fresh })
+}
+
+/// Returns the tips that the main line had, when all that it led to then it leads to now.
+fn forward(git: &Repository, main: &MainLine, now: &str, then: &str) -> Option<Vec<Oid>> {
+    let ((old, bounds), (_, bounds_now)) = (then.split_once('|')?, now.split_once('|')?);
+    let old: Vec<_> = old.split_whitespace().map(parse_oid).collect::<std::result::Result<_, _>>().ok()?;
+    let is_led_to = |old: &Oid| main.tips.iter().any(|tip| leads_to(git, *tip, *old));
+    (bounds == bounds_now && old.iter().all(is_led_to)).then_some(old)
 }
 
 /// Names what decides which commits the main line reaches: its tips, and where a shallow clone ends.

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::Store;
 use super::graph::Graph;
 use crate::error::Result;
-use crate::index::{Admitted, Filter, Findings, Index, Row};
+use crate::index::{Admitted, Filter, Findings, Index, Mine, Row};
 use crate::lock::LockFile;
 use crate::record::Id;
 use crate::repo::MainLine;
@@ -93,13 +93,13 @@ impl Store {
     /// # Errors
     /// As [`Store::read`].
     pub fn read_within<T>(&self, mut ask: impl FnMut(&Index, &Horizon<'_>) -> Result<T>) -> Result<T> {
-        let (answer, findings) = self.read(|index| {
+        let (answer, findings, mine) = self.read(|index| {
             let horizon = self.horizon(index)?;
-            Ok((ask(index, &horizon)?, horizon.findings()?))
+            Ok((ask(index, &horizon)?, horizon.findings()?, horizon.mine()))
         })?;
-        if let Some(findings) = findings {
+        if findings.is_some() || mine.is_some() {
             // A cache: whoever asks next finds it out again.
-            let _ = self.keep_findings(&findings);
+            let _ = self.keep_findings(findings.as_ref(), mine.as_ref());
         }
         Ok(answer)
     }
@@ -174,16 +174,15 @@ impl Store {
     }
 
     /// Keeps what was found out, if the lock is free.
-    fn keep_findings(&self, findings: &Findings) -> Result<()> {
+    fn keep_findings(&self, findings: Option<&Findings>, mine: Option<&Mine>) -> Result<()> {
         let mut file = LockFile::open(self.repo.elf_dir())?;
         let Some(lock) = file.try_lock("index")? else { return Ok(()) };
         let mut index = Index::create(&self.index_dir, &lock)?;
         let Some(stamp) = index.stamp()? else { return Ok(()) };
         let now = index.main_stamp()?;
         let mut batch = index.begin(&lock)?;
-        if !batch.keep_findings(now.as_ref(), findings)? {
-            return batch.rollback();
-        }
+        findings.map_or(Ok(()), |findings| batch.keep_findings(now.as_ref(), findings))?;
+        mine.map_or(Ok(()), |mine| batch.keep_mine(mine))?;
         batch.commit(&stamp)?;
         index.checkpoint(&lock, self.config.wal_limit)
     }
@@ -245,6 +244,14 @@ impl Horizon<'_> {
         match &self.0 {
             Seen::Files(_) => Ok(None),
             Seen::Commits(graph) => graph.findings(),
+        }
+    }
+
+    /// Returns what HEAD leads to, when that took long to find out.
+    fn mine(&self) -> Option<Mine> {
+        match &self.0 {
+            Seen::Files(_) => None,
+            Seen::Commits(graph) => graph.mine(),
         }
     }
 }
