@@ -11,6 +11,7 @@
 
 mod draft;
 pub mod field;
+pub mod fingerprint;
 mod fold;
 mod front_matter;
 mod id;
@@ -18,6 +19,7 @@ mod json;
 mod kind;
 pub mod secret;
 mod time;
+mod trace;
 mod trailer;
 
 pub use draft::{Draft, typed_value};
