@@ -61,6 +61,7 @@ impl FilterArgs {
             agent: self.agent,
             limit: self.limit.or(default_limit),
             all: self.all,
+            sightings: false,
         })
     }
 }

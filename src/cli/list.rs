@@ -8,6 +8,7 @@ use super::output::Output;
 use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Result};
 use crate::index::Row;
+use crate::record::{Kind, fingerprint};
 
 /// List records, newest first
 #[derive(clap::Args)]
@@ -78,6 +79,12 @@ fn print_csv(out: &mut Output, rows: &[Row]) -> Outcome {
     Ok(Done::Well)
 }
 
+/// Returns how often a failure was seen; `None` for a record that nothing but its id tells from others.
+pub fn times_seen(row: &Row) -> Option<u64> {
+    let is_counted = row.text("kind") == Kind::Failure.name() && fingerprint::is_computed(row.text("fingerprint"));
+    row.0.get("sighted").and_then(Json::as_u64).filter(|_| is_counted)
+}
+
 /// Prints one record on one line: id, kind, domain, title.
 pub fn print_row(out: &mut Output, row: &Row, json: bool) -> Result<()> {
     let doing = || "print".to_owned();
@@ -93,6 +100,8 @@ pub fn print_row(out: &mut Output, row: &Row, json: bool) -> Result<()> {
         "" => String::new(),
         domain => format!("{domain}: "),
     };
-    let rest = format!(" {golden}{:<11} {domain}{}{state}", row.text("kind"), row.text("title"));
+    let seen =
+        times_seen(row).filter(|times| *times > 1).map(|times| format!(" (seen {times} times)")).unwrap_or_default();
+    let rest = format!(" {golden}{:<11} {domain}{}{seen}{state}", row.text("kind"), row.text("title"));
     out.styled(&[(AnsiColor::Yellow.on_default(), row.text("id")), (Style::new(), &rest)]).doing(doing)
 }

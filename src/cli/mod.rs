@@ -12,6 +12,7 @@ mod completions;
 mod doctor;
 mod edit;
 mod editor;
+mod error_file;
 mod event;
 mod export;
 mod filter;
@@ -27,7 +28,10 @@ mod log;
 mod manual;
 mod migrate;
 mod output;
+mod promote;
 mod record;
+mod retract;
+mod review;
 mod search;
 mod show;
 mod stats;
@@ -67,8 +71,10 @@ enum Verb {
     Validate(event::ValidateArgs),
     Violate(event::ViolateArgs),
     Breach(event::BreachArgs),
-    Promote(event::PromoteArgs),
-    Retract(event::RetractArgs),
+    Sight(event::SightArgs),
+    Promote(promote::Args),
+    Retract(retract::Args),
+    Review(review::Args),
     Init(init::Args),
     Check(check::Args),
     Doctor(doctor::Args),
@@ -172,8 +178,10 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Validate(args)) => args.run(context),
         Some(Verb::Violate(args)) => args.run(context),
         Some(Verb::Breach(args)) => args.run(context),
+        Some(Verb::Sight(args)) => args.run(context),
         Some(Verb::Promote(args)) => args.run(context),
         Some(Verb::Retract(args)) => args.run(context),
+        Some(Verb::Review(args)) => args.run(context),
         Some(Verb::Init(args)) => args.run(context),
         Some(Verb::Check(args)) => args.run(context),
         Some(Verb::Doctor(args)) => args.run(context),

@@ -9,13 +9,17 @@ use super::Index;
 use crate::error::{Doing, Result};
 
 /// The tables and their columns in the order of the dump.
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 5] = [
     ("stamp", "SELECT ref, ref, tip, tree, pending FROM stamp"),
     (
         "record",
         "SELECT id, path, blob, kind, state, golden, created, domain, author, agent, title, tags, paths, front, body, parts FROM record ORDER BY id",
     ),
     ("event", "SELECT id, path, blob, target, created, text FROM event ORDER BY id"),
+    (
+        "sighting",
+        "SELECT sighting.id, record.path, fingerprint, sighting.created, retracted, sighting.state, validated, violated, breached, sighted, shown FROM sighting JOIN record USING (id) ORDER BY sighting.id",
+    ),
     ("misfit", "SELECT path, path, blob, id, problem FROM misfit ORDER BY path"),
 ];
 

@@ -14,6 +14,7 @@ mod rank;
 mod schema;
 mod seal;
 mod search;
+mod sighting;
 mod words;
 mod write;
 
@@ -26,6 +27,7 @@ use serde_json::{Map, Value as Json};
 pub use contention::{Contention, Sample};
 pub use dump::{Difference, compare};
 pub use search::{Filter, Row};
+pub use sighting::Seen;
 pub use write::Batch;
 
 use crate::error::{Doing, Error, Result};

@@ -25,7 +25,7 @@ const APPLICATION_ID: i32 = 0x454C_4631;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One step for each version of the schema; step n makes version n + 1 of version n, inside one transaction.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
 CREATE TABLE stamp (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -105,6 +105,25 @@ CREATE VIRTUAL TABLE words USING fts5 (
     content = 'record', content_rowid = 'rowid', tokenize = 'unicode61 remove_diacritics 2'
 );
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, row);
+",
+    // Likewise. A failure with a computed fingerprint, what is said of it alone, and the record that is shown for it.
+    "
+DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending;
+INSERT INTO words (words) VALUES ('delete-all');
+CREATE TABLE sighting (
+    id TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    retracted INTEGER,
+    state TEXT NOT NULL,
+    validated INTEGER NOT NULL,
+    violated INTEGER NOT NULL,
+    breached INTEGER NOT NULL,
+    sighted INTEGER NOT NULL,
+    shown TEXT
+) STRICT;
+CREATE INDEX sighting_fingerprint ON sighting (fingerprint);
+CREATE INDEX sighting_shown ON sighting (shown);
 ",
 ];
 

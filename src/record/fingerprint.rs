@@ -303,6 +303,7 @@ mod tests {
 
     #[test]
     fn what_differs_from_run_to_run_does_not_count() {
+        let at = "2026-11-24T08:02:42.475Z ";
         let moved = |text: &str| text.replace("/home/a/work/repo", "/builds/0/other clone").replace(":12", ":417");
         for (name, one, other) in [
             ("line number", PYTHON, PYTHON.replace("line 12", "line 99")),
@@ -314,8 +315,8 @@ mod tests {
             ("source line", PYTHON, PYTHON.replace("    raise Timeout(3)\n", "    raise Timeout(3)\n    ^^^^^^^^^^\n")),
             ("address and number", PYTHON, PYTHON.replace("0x7f12ab", "0xdeadbeef").replace("30 s", "31 s")),
             ("log around it", PYTHON, format!("2026-11-24 08:00:01 start\n\n{PYTHON}2026-11-24 08:00:09 end\n")),
-            ("indented", PYTHON, PYTHON.lines().map(|line| format!("    {line}\n")).collect()),
-            ("stamped", PYTHON, PYTHON.lines().map(|line| format!("2026-11-24T08:02:42.475Z {line}\n")).collect()),
+            ("indented", PYTHON, PYTHON.replace('\n', "\n    ").replacen("Trace", "    Trace", 1)),
+            ("stamped", PYTHON, format!("{at}{}", PYTHON.trim_end().replace('\n', &format!("\n{at}")))),
             ("colours", PYTHON, PYTHON.replace("app.db.Timeout", "\u{1b}[1;31mapp.db.Timeout\u{1b}[0m")),
             ("line ends", PYTHON, PYTHON.replace('\n', "\r\n")),
             ("recursion", GO, GO.replace("main.main()", "main.read(0x1, 0x2)\n\t/x/main.go:12 +0x1d\nmain.main()")),

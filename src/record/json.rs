@@ -7,8 +7,18 @@ use super::{Draft, Folded, Record, field};
 use crate::error::{Error, Result};
 
 /// What the fold adds to a record; an import ignores these keys, since events carry the state.
-const FOLDED: [&str; 9] =
-    ["golden", "validated", "violated", "breached", "sighted", "state", "superseded_by", "score", "explain"];
+const FOLDED: [&str; 10] = [
+    "golden",
+    "validated",
+    "violated",
+    "breached",
+    "sighted",
+    "state",
+    "superseded_by",
+    "sighting_of",
+    "score",
+    "explain",
+];
 
 impl Record {
     /// Returns the record as written, for `export`; [`Draft::from_json`] reads it back without loss.

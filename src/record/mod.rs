@@ -10,6 +10,7 @@
 //! [`fold`]: crate::record::fold
 
 mod draft;
+pub mod excerpt;
 pub mod field;
 pub mod fingerprint;
 mod fold;
@@ -18,6 +19,7 @@ mod id;
 mod json;
 mod kind;
 pub mod secret;
+pub mod sighting;
 mod time;
 mod trace;
 mod trailer;

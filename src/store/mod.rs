@@ -16,6 +16,7 @@
 //! [`Store::in_step`]: crate::store::Store::in_step
 //! [`Store::read`]: crate::store::Store::read
 
+mod breaches;
 mod catch_up;
 mod check;
 mod drain;
@@ -27,6 +28,7 @@ mod migrate;
 mod promised;
 mod push;
 mod read;
+mod sight;
 mod update;
 mod write;
 
@@ -36,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+pub use breaches::{BREACH_DAYS, BREACH_LEVELS, Breached};
 pub use check::Report;
 pub use drain::Drained;
 pub use erase::Erased;
