@@ -193,7 +193,7 @@ fn a_selection_is_retracted_in_one_commit_or_shown() {
     let count = commits(&sandbox);
     let ran = sandbox.elf(["retract", "--agent", "builder", "--since", "1 hour ago", "--note", "a loop ran wild"]).ok();
     assert_eq!(ran.out.lines().count(), 2, "what is retracted already is not selected: {}", ran.out);
-    assert!(ran.err.contains("2 records retracted") && ran.err.contains("--undo"), "{}", ran.err);
+    assert!(ran.err.contains("committed: 2 retracted") && ran.err.contains("--undo"), "{}", ran.err);
     assert_eq!(commits(&sandbox), count + 1);
     assert_eq!(sandbox.listed(), [four]);
     // The ids that were printed take it back.

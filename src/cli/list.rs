@@ -82,7 +82,8 @@ fn print_csv(out: &mut Output, rows: &[Row]) -> Outcome {
 /// Returns how often a failure was seen; `None` for a record that nothing but its id tells from others.
 pub fn times_seen(row: &Row) -> Option<u64> {
     let is_counted = row.text("kind") == Kind::Failure.name() && fingerprint::is_computed(row.text("fingerprint"));
-    row.0.get("sighted").and_then(Json::as_u64).filter(|_| is_counted)
+    // What waits is not counted yet.
+    row.0.get("sighted").and_then(Json::as_u64).filter(|_| is_counted).map(|times| times.max(1))
 }
 
 /// Prints one record on one line: id, kind, domain, title.

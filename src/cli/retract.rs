@@ -79,7 +79,7 @@ impl Args {
         let state = if waits { "queued" } else { "committed" };
         match (written.len(), self.undo) {
             (0, _) => talk!("no active record was selected; nothing was changed"),
-            (count, false) => talk!("{state}: {count} records retracted; git elf retract --undo ID... takes it back"),
+            (count, false) => talk!("{state}: {count} retracted; git elf retract --undo ID... takes it back"),
             (count, true) => talk!("{state}: {count} retractions taken back"),
         }
         Ok(Done::Well)
