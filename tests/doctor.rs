@@ -114,10 +114,6 @@ fn an_index_of_version_1_says_what_the_ledger_says_after_the_next_question() {
     )
     .unwrap();
     drop(old);
-    let title = || {
-        let query = "SELECT title FROM record WHERE id = ?1";
-        database(&sandbox).query_row(query, [&id], |row| row.get::<_, String>(0)).unwrap()
-    };
     sandbox.elf(["list"]).ok();
     assert_eq!(title(), "written by the ledger");
     let migrated = stats(&sandbox);
@@ -125,6 +121,8 @@ fn an_index_of_version_1_says_what_the_ledger_says_after_the_next_question() {
     assert_eq!(migrated["contention"]["drains"], 0);
     sandbox.record("after the migration");
     assert_eq!(stats(&sandbox)["contention"]["drains"], 1);
+    assert_eq!(sandbox.elf(["search", "--json", "migration"]).ok().json().len(), 1);
+    sandbox.elf(["check"]).ok();
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What holds for any input: the properties of the fuzz targets in `fuzz/`, with few cases, so that every run tries some.
 
-use git_elf::index::{Filter, Index};
+use std::collections::HashMap;
+
+use git_elf::index::{Filter, Index, Stamp};
 use git_elf::legacy;
-use git_elf::record::{Draft, Id, Record, Time, harvest, trailers};
+use git_elf::record::{Draft, Id, Kind, Record, Time, Verb, excerpt, fingerprint, harvest, trailers};
 use git_elf::store::Update;
 use proptest::prelude::*;
 use serde_json::Value as Json;
@@ -18,6 +20,8 @@ const OLD: &str = "# ADR-1: Old way\n\n**Date**: 2026-01-02\n**Domain**: db\n**S
 const PLACES: [&str; 5] =
     ["failures/20260102_a.md", "heuristics/db.md", "decisions/a.md", "spikes/2026-01-02-a.md", "golden-rules.md"];
 const PUSH: &str = "refs/elf/memory aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa refs/elf/memory 0000000000000000000000000000000000000000\n";
+
+const ERROR: &str = include_str!("../fuzz/corpus/fingerprint/mixed");
 
 /// A text with some of it cut out and something put in, a few times: most stay almost right.
 fn around(text: &'static str) -> impl Strategy<Value = Vec<u8>> {
@@ -53,6 +57,60 @@ fn survives(record: &Record) -> Result<(), TestCaseError> {
     let imported = imported.map_err(|error| TestCaseError::fail(format!("{error}: {line}")))?;
     prop_assert_eq!(imported.to_text(), text);
     Ok(())
+}
+
+/// Failures of two fingerprints and events about them or about each other, at times that meet.
+fn crowd() -> impl Strategy<Value = Vec<Record>> {
+    let failures = proptest::collection::vec((0..8_i64, 0..3_usize), 2..7);
+    let events = proptest::collection::vec((0..8_i64, any::<prop::sample::Index>(), 0..6_usize), 0..12);
+    (failures, events).prop_map(|(failures, events)| {
+        let put = |records: &mut Vec<Record>, time: i64, mut draft: Draft| {
+            let n = records.len().to_string();
+            draft.put("id", Id::derived(&["crowd", &n]).as_str());
+            draft.put("created", Time::from_seconds(time).unwrap().to_string());
+            records.push(draft.finish().unwrap());
+        };
+        let mut records = Vec::new();
+        for (time, group) in failures {
+            let mut draft = Draft::new(Kind::Failure, "T");
+            draft.put_some("fingerprint", (group > 0).then(|| format!("v1:{group:032x}")));
+            put(&mut records, time, draft);
+        }
+        for (time, target, verb) in events {
+            let target = records[target.index(records.len())].id;
+            let verb =
+                [Verb::Retracts, Verb::Retracts, Verb::Sights, Verb::Validates, Verb::Breaches, Verb::Sets][verb];
+            let mut draft = Draft::event(verb, target);
+            if verb == Verb::Sets {
+                draft.put("key", "fingerprint");
+                draft.put("value", if time % 2 == 0 { String::new() } else { format!("v1:{:032x}", 1) });
+            }
+            put(&mut records, time, draft);
+        }
+        records
+    })
+}
+
+/// Does to an index what catching up with a ledger does; `removed` goes first.
+fn apply(index: &mut Index, all: &HashMap<Id, Record>, removed: &[&Record], records: &[&Record]) {
+    let mut batch = index.begin_in_memory().unwrap();
+    for record in removed {
+        batch.remove(&record.path()).unwrap();
+    }
+    let (events, rest): (Vec<&Record>, Vec<&Record>) = records.iter().partition(|record| record.kind == Kind::Event);
+    for record in events.into_iter().chain(rest) {
+        batch.put(&record.path(), "blob", record.clone()).unwrap();
+    }
+    for (id, path, blob) in batch.touched().unwrap() {
+        batch.put(&path, &blob, all[&id].clone()).unwrap();
+    }
+    batch.commit(&Stamp::default()).unwrap();
+}
+
+fn dumped(index: &Index) -> String {
+    let mut out = Vec::new();
+    index.dump(&mut out).unwrap();
+    String::from_utf8(out).unwrap()
 }
 
 proptest! {
@@ -102,6 +160,56 @@ proptest! {
                     survives(&record)?;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn any_order_of_arrival_gives_the_index_that_a_rebuild_gives(
+        records in crowd(),
+        order in proptest::collection::vec(any::<prop::sample::Index>(), 20),
+        batches in proptest::collection::vec(1..5_usize, 20),
+        gone in proptest::collection::vec(any::<prop::sample::Index>(), 0..3),
+    ) {
+        let all: HashMap<_, _> = records.iter().map(|record| (record.id, record.clone())).collect();
+        let mut rest: Vec<_> = records.iter().collect();
+        let mut steps = Index::in_memory().unwrap();
+        let mut at = order.iter().cycle();
+        for size in batches.iter().cycle() {
+            let mut some = Vec::new();
+            while some.len() < *size && !rest.is_empty() {
+                some.push(rest.swap_remove(at.next().unwrap().index(rest.len())));
+            }
+            if some.is_empty() {
+                break;
+            }
+            apply(&mut steps, &all, &[], &some);
+        }
+        let mut at_once = Index::in_memory().unwrap();
+        apply(&mut at_once, &all, &[], &records.iter().collect::<Vec<_>>());
+        prop_assert_eq!(dumped(&steps), dumped(&at_once));
+        // What goes leaves what was never there.
+        let mut gone: Vec<_> = gone.iter().map(|at| at.index(records.len())).collect();
+        gone.sort_unstable();
+        gone.dedup();
+        let removed: Vec<_> = gone.iter().map(|at| &records[*at]).collect();
+        apply(&mut steps, &all, &removed, &[]);
+        let mut without = Index::in_memory().unwrap();
+        let left: Vec<_> = records.iter().filter(|record| removed.iter().all(|gone| gone.id != record.id)).collect();
+        apply(&mut without, &all, &[], &left);
+        prop_assert_eq!(dumped(&steps), dumped(&without));
+    }
+
+    #[test]
+    fn any_error_text_has_one_fingerprint_or_none(near in around(ERROR), far in any::<String>()) {
+        let roots = ["/repo".to_owned()];
+        for text in [String::from_utf8_lossy(&near).into_owned(), far] {
+            let found = fingerprint::of_error(&text, &roots);
+            prop_assert!(found.as_deref().is_none_or(fingerprint::is_computed));
+            prop_assert_eq!(&fingerprint::of_error(&text.replace('\n', "\r\n"), &roots), &found);
+            if let Some(trace) = fingerprint::of_trace(&text, &roots) {
+                prop_assert_eq!(Some(trace), found);
+            }
+            prop_assert!(excerpt::fenced(&text).len() <= text.len() * 2 + 200);
         }
     }
 

@@ -50,7 +50,7 @@ pub struct Args {
 }
 
 /// One change: a key and its value, or the body.
-struct Edit {
+pub struct Edit {
     key: String,
     value: Option<Value>,
     body: String,
@@ -83,8 +83,12 @@ impl Args {
                 Error::invalid("edit", "nothing to change: give --title, -m, -F, --domain, --tags or --set").into()
             );
         };
+        let first = store.read(|index| index.shown_for(id))?;
+        if first != id {
+            talk!("{id} is a sighting of {first}; what is shown is changed by git elf edit {first}");
+        }
         let allowed = allowed(&store, &self.allow_secret)?;
-        let written = store.amend("edit", || self.events(&store, id, &edits, &allowed))?;
+        let written = store.amend("edit", || edit_events(&store, id, &edits, self.agent.as_deref(), &allowed))?;
         for (event, receipt) in written {
             if self.json {
                 let mut object = serde_json::Map::new();
@@ -121,35 +125,41 @@ impl Args {
         edits.extend(body.map(|body| Edit { key: "body".into(), value: None, body }));
         Ok(edits)
     }
+}
 
-    /// Makes the events, under the lock, from what the record says now.
-    fn events(&self, store: &Store, id: Id, edits: &[Edit], allowed: &[String]) -> Result<Vec<Record>> {
-        let history = store.read(|index| index.events_of(id))?;
-        // An edit must win over every earlier one even when this machine's clock is behind.
-        let mut time = history.iter().map(|event| event.created.next()).fold(Time::now(), Time::max);
-        let mut record = fold(store.written(id)?, &history).record;
-        let mut events = Vec::new();
-        for edit in edits {
-            let changed = edited(&record, &edit.key, edit.value.as_ref(), &edit.body)?;
-            if changed == record {
-                continue;
-            }
-            record = changed;
-            let mut draft = Draft::event(Verb::Sets, id);
-            draft.put("key", edit.key.as_str());
-            draft.put_some("value", edit.value.clone());
-            draft.put("created", time.to_string());
-            draft.body(edit.body.clone());
-            sign(&mut draft, store, self.agent.clone())?;
-            events.push(draft.finish_allowing(allowed)?);
-            time = time.next();
+/// Makes the events, under the lock, from what the record says now.
+pub fn edit_events(
+    store: &Store,
+    id: Id,
+    edits: &[Edit],
+    agent: Option<&str>,
+    allowed: &[String],
+) -> Result<Vec<Record>> {
+    let history = store.read(|index| index.events_of(id))?;
+    // An edit must win over every earlier one even when this machine's clock is behind.
+    let mut time = history.iter().map(|event| event.created.next()).fold(Time::now(), Time::max);
+    let mut record = fold(store.written(id)?, &history).record;
+    let mut events = Vec::new();
+    for edit in edits {
+        let changed = edited(&record, &edit.key, edit.value.as_ref(), &edit.body)?;
+        if changed == record {
+            continue;
         }
-        Ok(events)
+        record = changed;
+        let mut draft = Draft::event(Verb::Sets, id);
+        draft.put("key", edit.key.as_str());
+        draft.put_some("value", edit.value.clone());
+        draft.put("created", time.to_string());
+        draft.body(edit.body.clone());
+        sign(&mut draft, store, agent.map(str::to_owned))?;
+        events.push(draft.finish_allowing(allowed)?);
+        time = time.next();
     }
+    Ok(events)
 }
 
 /// Lets the user change the record's text, and finds out what changed.
-fn edits_by_hand(store: &Store, id: Id) -> Result<Vec<Edit>> {
+pub fn edits_by_hand(store: &Store, id: Id) -> Result<Vec<Edit>> {
     let history = store.read(|index| index.events_of(id))?;
     let before = fold(store.written(id)?, &history).record;
     let after = Record::parse(editor::edit(store.repo(), &before.to_text())?.as_bytes())?;

@@ -97,6 +97,7 @@ impl FilterArgs {
             limit: self.limit.or(default_limit),
             all: self.all,
             admitted: None,
+            sightings: false,
         })
     }
 }

@@ -23,9 +23,10 @@ everyday
 
 evidence
   validate ID | violate ID        the lesson held | it failed
-  breach ID                       somebody broke the rule
-  promote ID [--undo]             make a heuristic a golden rule
-  retract ID... [--by NEW]        it no longer holds
+  breach ID | sight ID            somebody broke the rule | it was seen again
+  promote ID... [--eligible]      make heuristics golden rules
+  retract ID...|- [--by NEW]      it no longer holds
+  review                          go through what arrived, in the editor
 
 care
   init                            hooks, and how to share; recording needs no set-up

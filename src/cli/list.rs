@@ -8,6 +8,7 @@ use super::output::Output;
 use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Result};
 use crate::index::Row;
+use crate::record::{Kind, fingerprint};
 use crate::store::Store;
 
 /// List records, newest first
@@ -80,6 +81,13 @@ fn print_csv(out: &mut Output, rows: &[Row]) -> Outcome {
     Ok(Done::Well)
 }
 
+/// Returns how often a failure was seen; `None` for a record that nothing but its id tells from others.
+pub fn times_seen(row: &Row) -> Option<u64> {
+    let is_counted = row.text("kind") == Kind::Failure.name() && fingerprint::is_computed(row.text("fingerprint"));
+    // What waits is not counted yet.
+    row.0.get("sighted").and_then(Json::as_u64).filter(|_| is_counted).map(|times| times.max(1))
+}
+
 /// Prints one record on one line: id, kind, domain, title, and where it was learned if that is not merged.
 pub fn print_row(out: &mut Output, store: &Store, row: &Row, json: bool) -> Result<()> {
     let doing = || "print".to_owned();
@@ -96,6 +104,8 @@ pub fn print_row(out: &mut Output, store: &Store, row: &Row, json: bool) -> Resu
         "" => String::new(),
         domain => format!("{domain}: "),
     };
-    let rest = format!(" {golden}{:<11} {domain}{}{state}{reach}", row.text("kind"), row.text("title"));
+    let seen =
+        times_seen(row).filter(|times| *times > 1).map(|times| format!(" (seen {times} times)")).unwrap_or_default();
+    let rest = format!(" {golden}{:<11} {domain}{}{seen}{state}{reach}", row.text("kind"), row.text("title"));
     out.styled(&[(AnsiColor::Yellow.on_default(), row.text("id")), (Style::new(), &rest)]).doing(doing)
 }

@@ -41,7 +41,7 @@ impl Args {
         let store = open_store()?;
         let since = self.since.map(|since| resolve_since(store.repo(), &since)).transpose()?;
         let verb = self.verb.as_deref().map(str::parse::<Verb>).transpose()?;
-        let filter = Filter { since, limit: self.limit, all: true, ..Filter::default() };
+        let filter = Filter { since, limit: self.limit, all: true, sightings: true, ..Filter::default() };
         let mut entries = store.read(|index| {
             let mut entries = Vec::new();
             let Some(verb) = verb else {
@@ -72,7 +72,12 @@ impl Entry {
     fn of_record(row: Row) -> Self {
         // The text of a time does not sort: its fraction has a variable length.
         let time = row.text("created").parse().map_or(0, Time::micros);
-        let line = format!("{} {} {}: {}", row.text("created"), row.text("id"), row.text("kind"), row.text("title"));
+        let first = match row.text("sighting_of") {
+            "" => String::new(),
+            first => format!(" (a sighting of {first})"),
+        };
+        let line =
+            format!("{} {} {}: {}{first}", row.text("created"), row.text("id"), row.text("kind"), row.text("title"));
         Self { time, id: row.text("id").to_owned(), line, json: row.0 }
     }
 

@@ -13,6 +13,7 @@ mod context;
 mod doctor;
 mod edit;
 mod editor;
+mod error_file;
 mod event;
 mod export;
 mod filter;
@@ -28,7 +29,10 @@ mod log;
 mod manual;
 mod migrate;
 mod output;
+mod promote;
 mod record;
+mod retract;
+mod review;
 mod search;
 mod show;
 mod stats;
@@ -71,8 +75,10 @@ enum Verb {
     Validate(event::ValidateArgs),
     Violate(event::ViolateArgs),
     Breach(event::BreachArgs),
-    Promote(event::PromoteArgs),
-    Retract(event::RetractArgs),
+    Sight(event::SightArgs),
+    Promote(promote::Args),
+    Retract(retract::Args),
+    Review(review::Args),
     Init(init::Args),
     Check(check::Args),
     Doctor(doctor::Args),
@@ -178,8 +184,10 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Validate(args)) => args.run(context),
         Some(Verb::Violate(args)) => args.run(context),
         Some(Verb::Breach(args)) => args.run(context),
+        Some(Verb::Sight(args)) => args.run(context),
         Some(Verb::Promote(args)) => args.run(context),
         Some(Verb::Retract(args)) => args.run(context),
+        Some(Verb::Review(args)) => args.run(context),
         Some(Verb::Init(args)) => args.run(context),
         Some(Verb::Check(args)) => args.run(context),
         Some(Verb::Doctor(args)) => args.run(context),

@@ -116,6 +116,11 @@ fn escaped(text: &str) -> Cow<'_, str> {
     })
 }
 
+/// Returns a text on one line, with what a terminal or an editor would obey escaped.
+pub fn escaped_line(text: &str) -> String {
+    escaped(text).replace(['\n', '\t'], " ")
+}
+
 /// Escapes a JSON text, in which such characters stand inside of strings alone, so that it stays the same JSON.
 fn escaped_json(text: &str) -> Cow<'_, str> {
     escaped_by(text, &|out, c| {

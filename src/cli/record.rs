@@ -4,17 +4,18 @@ use std::io::{IsTerminal, Read};
 
 use serde_json::{Map, json};
 
-use super::{Context, Done, Outcome, editor, open_store};
+use super::{Context, Done, Outcome, editor, error_file, open_store};
 use crate::error::{Doing, Error, Result};
-use crate::record::{Draft, Kind, field, secret};
+use crate::record::{Draft, Id, Kind, Record, Verb, excerpt, field, fingerprint, secret, sighting};
 use crate::store::{Receipt, State, Store};
 
 /// Write a lesson and print its id
 ///
-/// Exit status 0 means that the record is durable: committed to the ledger, or queued for the next command.
+/// Exit status 0 means that the record is durable: committed to the ledger, or queued for the next command. A failure whose error was
+/// seen before becomes a sighting of the first record of it, and that one's id is printed.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  git elf record failure \"WAL grew to 20 MB\" -m \"No checkpoint on close.\" --domain db --severity high --tags sqlite,wal\n  git elf record decision \"One lock\" --set context=\"Two locks deadlocked\" --set decision=\"flock in .git\""
+    after_help = "Example:\n  git elf record failure \"WAL grew to 20 MB\" -m \"No checkpoint on close.\" --domain db --severity high --tags sqlite,wal\n  git elf record decision \"One lock\" --set context=\"Two locks deadlocked\" --set decision=\"flock in .git\"\n  make 2>&1 | tee log || git elf record failure \"make fails\" --error-file log"
 )]
 pub struct Args {
     /// failure, success, heuristic, decision, assumption, invariant, spike, experiment or observation
@@ -32,6 +33,12 @@ pub struct Args {
     /// Read the body from a file, or from stdin with `-`
     #[arg(short = 'F', long = "file", alias = "body-file", value_name = "FILE", conflicts_with = "message")]
     file: Option<String>,
+    /// failure: what the program printed, from a file, or from stdin with `-`; it goes into the body, long text head and tail
+    #[arg(long, value_name = "FILE")]
+    error_file: Option<String>,
+    /// Make a record of its own, even when the same error was seen before
+    #[arg(long)]
+    new: bool,
     /// Area, of a-z 0-9 . _ -
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
@@ -62,10 +69,13 @@ pub struct Args {
     /// Queue it without waiting for the lock
     #[arg(long)]
     no_wait: bool,
-    /// Print {"id","state","commit","path"}
+    /// Print {"id","state","commit","path"}; for an error also "recorded" and "sighted"
     #[arg(long)]
     json: bool,
 }
+
+/// Characters of an event's note.
+const NOTE_MAX: usize = 2_000;
 
 impl Args {
     pub fn run(mut self, context: &mut Context) -> Outcome {
@@ -77,10 +87,18 @@ impl Args {
             )
             .into());
         }
+        if self.error_file.is_some() && kind != Kind::Failure {
+            return Err(Error::invalid("error-file", format!("is no option of {kind} (limit: failure)")).into());
+        }
+        if self.error_file.as_deref() == Some("-") && self.file.as_deref() == Some("-") {
+            return Err(Error::invalid("error-file", "and the body cannot both be read from stdin").into());
+        }
         let store = open_store()?;
-        let (title, body) = self.text(kind, &store)?;
+        let error = self.error_file.as_deref().map(error_file::read).transpose()?;
+        let (title, said) = self.text(kind, &store)?;
         let allowed = allowed(&store, &self.allow_secret)?;
-        let record = self.draft(kind, &title, body, &store)?.finish_allowing(&allowed)?;
+        let record = self.draft(kind, &title, &said, error.as_deref(), &store)?.finish_allowing(&allowed)?;
+        let record = self.sighting(&store, record, &said, &allowed)?;
         let receipt = match store.record("record", std::slice::from_ref(&record), !self.no_wait) {
             Ok(mut receipts) => receipts.remove(0),
             Err(error) => {
@@ -91,14 +109,36 @@ impl Args {
                 return Err(rescue(error).into());
             }
         };
+        let sighted = sighted(&store, &record, &receipt);
         if self.json {
-            context.out.json(&receipt_json(&receipt))?;
+            context.out.json(&receipt_json(&receipt, sighted))?;
         } else {
-            context.out.line(receipt.id.as_str())?;
+            context.out.line(sighted.map_or(receipt.id, |(shown, _)| shown).as_str())?;
             context.out.flush()?;
             say_how_to_read(&store, &receipt);
+            if let Some((shown, times @ 2..)) = sighted {
+                talk!("seen {times} times: git elf show {shown}");
+            }
         }
         Ok(Done::Well)
+    }
+
+    /// Returns an event that the failure was seen again, where it was seen before; else the record, which may be the first.
+    fn sighting(&self, store: &Store, record: Record, said: &str, allowed: &[String]) -> Result<Record> {
+        let Some(group) = sighting::fingerprint_of(&record) else { return Ok(record) };
+        let seen = store.seen(group, !self.no_wait);
+        let Some(first) = seen.shown else {
+            // After every retraction, whatever this machine's clock says: it came back.
+            return Ok(match seen.retracted {
+                Some(retracted) if retracted >= record.created => Record { created: retracted.next(), ..record },
+                _ => record,
+            });
+        };
+        let mut draft = Draft::event(Verb::Sights, first);
+        let note = [record.title.as_str(), said].join("\n\n");
+        draft.put("note", shortened(note.trim_end()));
+        sign(&mut draft, store, self.agent.clone())?;
+        draft.finish_allowing(allowed)
     }
 
     fn text(&mut self, kind: Kind, store: &Store) -> Result<(String, String)> {
@@ -113,9 +153,22 @@ impl Args {
         }
     }
 
-    fn draft(&self, kind: Kind, title: &str, body: String, store: &Store) -> Result<Draft> {
+    fn draft(&self, kind: Kind, title: &str, said: &str, error: Option<&str>, store: &Store) -> Result<Draft> {
         let mut draft = Draft::new(kind, title);
-        draft.body(body);
+        let block = error.map(excerpt::fenced);
+        draft.body(match block {
+            Some(block) if said.is_empty() => block,
+            Some(block) => format!("{said}\n\n{block}"),
+            None => said.to_owned(),
+        });
+        if kind == Kind::Failure && !self.new {
+            let roots = error_file::roots(store.repo());
+            let found = match error {
+                Some(error) => fingerprint::of_error(error, &roots),
+                None => fingerprint::of_trace(said, &roots),
+            };
+            draft.put_some("fingerprint", found);
+        }
         if let Some(domain) = &self.domain {
             // As typed: what is stored is in lower case, where a token is hard to tell.
             draft.put("domain", domain.as_str());
@@ -189,12 +242,39 @@ fn kinds_with(key: &str) -> String {
     kinds.join(", ")
 }
 
-fn receipt_json(receipt: &Receipt) -> Map<String, serde_json::Value> {
+/// Returns the record that is shown for a failure whose error is known again, and how often it was seen.
+fn sighted(store: &Store, record: &Record, receipt: &Receipt) -> Option<(Id, u64)> {
+    let about = match record.verb() {
+        Some(_) => record.target().expect("an event has a target"),
+        None => sighting::fingerprint_of(record).map(|_| record.id)?,
+    };
+    let is_committed = receipt.state == State::Committed;
+    match store.sighted(about, is_committed) {
+        Some((shown, times)) if is_committed => Some((shown, times)),
+        // What is queued is not counted yet.
+        Some((shown, times)) if record.verb().is_some() => Some((shown, times + 1)),
+        _ => Some((about, 1)),
+    }
+}
+
+/// Cuts a note to what an event takes, and marks it.
+fn shortened(note: &str) -> String {
+    match note.char_indices().nth(NOTE_MAX - 1) {
+        Some((end, c)) if end + c.len_utf8() < note.len() => format!("{}…", &note[..end]),
+        _ => note.to_owned(),
+    }
+}
+
+fn receipt_json(receipt: &Receipt, sighted: Option<(Id, u64)>) -> Map<String, serde_json::Value> {
     let mut object = Map::new();
-    object.insert("id".into(), json!(receipt.id.as_str()));
+    object.insert("id".into(), json!(sighted.map_or(receipt.id, |(shown, _)| shown).as_str()));
     object.insert("state".into(), json!(receipt.state.name()));
     object.insert("commit".into(), json!(receipt.commit));
     object.insert("path".into(), json!(receipt.path));
+    if let Some((_, times)) = sighted {
+        object.insert("recorded".into(), json!(receipt.id.as_str()));
+        object.insert("sighted".into(), json!(times));
+    }
     object
 }
 

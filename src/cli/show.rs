@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use serde_json::Value as Json;
 
+use super::list::times_seen;
 use super::output::Output;
 use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Error, Result};
@@ -35,14 +36,16 @@ impl Args {
         let store = open_store()?;
         for (i, typed) in self.ids.iter().enumerate() {
             let id = store.resolve(typed)?;
-            let (mut row, events) = find(&store, id)?;
+            let (mut row, events, id) = find_shown(&store, id)?;
             if row.text("kind") != Kind::Event.name() {
                 store.read(|index| store.horizon(index)?.label(&mut row))?;
             }
             if self.json {
                 let mut object = row.0;
                 if self.history {
-                    let events = events.iter().map(|event| Json::Object(event.to_json())).collect();
+                    let sightings = store.sightings(id)?;
+                    let sightings = sightings.iter().flat_map(|(record, events)| [record].into_iter().chain(events));
+                    let events = events.iter().chain(sightings).map(|event| Json::Object(event.to_json())).collect();
                     object.insert("history".into(), Json::Array(events));
                 }
                 context.out.json(&object)?;
@@ -58,10 +61,22 @@ impl Args {
             }
             if self.history {
                 print_history(&mut context.out, &store.written(id)?, &events)?;
+                for (record, events) in store.sightings(id)? {
+                    print_events(&mut context.out, "sighted", &record, &events)?;
+                }
             }
         }
         Ok(Done::Well)
     }
+}
+
+/// Finds a record; a sighting leads to the record that it counts for.
+fn find_shown(store: &Store, id: Id) -> Result<(Row, Vec<Record>, Id)> {
+    let (row, events) = find(store, id)?;
+    let Ok(first) = row.text("sighting_of").parse() else { return Ok((row, events, id)) };
+    talk!("{id} is a sighting of {first}, which is shown");
+    let (row, events) = find(store, first)?;
+    Ok((row, events, first))
 }
 
 /// Finds a record with its state, wherever it is; an event is shown as it was written.
@@ -95,8 +110,15 @@ fn print(out: &mut Output, store: &Store, row: &Row) -> Result<()> {
     }
     out.styled(&[(AnsiColor::Yellow.on_default(), &head)]).doing(doing)?;
     out.styled(&[(Style::new().bold(), row.text("title"))]).doing(doing)?;
+    let seen = times_seen(row);
+    if let Some(times) = seen {
+        let often = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+        out.line(&format!("seen {often}")).doing(doing)?;
+    }
     for (key, value) in &row.0 {
-        if matches!(key.as_str(), "id" | "kind" | "title" | "body" | "golden" | "state" | "score") {
+        if matches!(key.as_str(), "id" | "kind" | "title" | "body" | "golden" | "state" | "score")
+            || key == "sighted" && seen.is_some()
+        {
             continue;
         }
         let text = match value {
@@ -135,9 +157,14 @@ fn explain(out: &mut Output, row: &Row, written: &Record) -> Result<()> {
 
 fn print_history(out: &mut Output, written: &Record, events: &[Record]) -> Result<()> {
     let doing = || "print".to_owned();
-    let live: Vec<Id> = live_events(events).iter().map(|event| event.id).collect();
     out.line("").and_then(|()| out.line("history")).doing(doing)?;
-    let line = format!("{} {} recorded: {}", written.created, written.id, written.title);
+    print_events(out, "recorded", written, events)
+}
+
+fn print_events(out: &mut Output, how: &str, written: &Record, events: &[Record]) -> Result<()> {
+    let doing = || "print".to_owned();
+    let live: Vec<Id> = live_events(events).iter().map(|event| event.id).collect();
+    let line = format!("{} {} {how}: {}", written.created, written.id, written.title);
     out.line(&line).doing(doing)?;
     for event in events {
         let undone = if live.contains(&event.id) { "" } else { " (undone)" };

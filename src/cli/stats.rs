@@ -9,8 +9,11 @@ use super::{Context, Done, Outcome, open_store};
 use crate::error::{Doing, Result};
 use crate::index::Contention;
 use crate::record::Time;
+use crate::store::{BREACH_DAYS, Breached};
 
-/// Show counts, sizes, waits for the lock, and the settings of the index as read back
+/// Show counts, sizes, waits for the lock, rules that were broken, and the settings of the index as read back
+///
+/// A rule that was broken three times in seven days is listed as a warning, five times as a probation, ten times as a crisis.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  git elf stats\n  git elf stats --json")]
 pub struct Args {
@@ -37,6 +40,7 @@ impl Args {
         );
         object.insert("checkpointed".into(), json!(checkpointed.map(|time: Time| time.to_string())));
         object.insert("contention".into(), contention(Contention::of(&samples).as_ref()));
+        object.insert("breaches".into(), breaches(&store.breached()?));
         object.insert("settings".into(), Json::Object(settings));
         if self.json {
             context.out.json(&object)?;
@@ -45,6 +49,19 @@ impl Args {
         }
         Ok(Done::Well)
     }
+}
+
+/// Describes what was broken in the last days, and which rules are at a level.
+fn breaches(breached: &[Breached]) -> Json {
+    let rules = breached.iter().filter_map(|rule| {
+        let level = rule.level()?;
+        Some(json!({"level": level, "times": rule.times, "id": rule.id.as_str(), "title": rule.title}))
+    });
+    json!({
+        "days": BREACH_DAYS,
+        "times": breached.iter().map(|rule| rule.times).sum::<u64>(),
+        "rules": rules.collect::<Vec<_>>(),
+    })
 }
 
 /// Describes the drains that were sampled; every figure but the count is null when there was none.
@@ -70,13 +87,19 @@ fn print(out: &mut Output, object: &Map<String, Json>, depth: usize) -> Result<(
     let indent = "  ".repeat(depth);
     for (key, value) in object {
         let line = match value {
-            Json::Object(_) => format!("{indent}{key}"),
             Json::String(text) => format!("{indent}{key}: {text}"),
+            Json::Array(items) if items.is_empty() => format!("{indent}{key}: none"),
+            Json::Object(_) | Json::Array(_) => format!("{indent}{key}"),
             other => format!("{indent}{key}: {other}"),
         };
         out.line(&line).doing(|| "print".into())?;
         if let Json::Object(inner) = value {
             print(out, inner, depth + 1)?;
+        }
+        for item in value.as_array().into_iter().flatten().filter_map(Json::as_object) {
+            let words: Vec<_> =
+                item.values().map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned)).collect();
+            out.line(&format!("{indent}  {}", words.join(" "))).doing(|| "print".into())?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use super::Index;
 use crate::error::{Doing, Result};
 
 /// The tables and their columns in the order of the dump.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     ("stamp", "SELECT ref, ref, tip, tree, pending FROM stamp"),
     (
         "record",
@@ -20,6 +20,10 @@ const TABLES: [(&str, &str); 5] = [
         "SELECT record.id, path, group_concat(fixed || ' ' || glob, ',' ORDER BY glob) FROM about LEFT JOIN record ON record.rowid = row GROUP BY row ORDER BY record.id",
     ),
     ("event", "SELECT id, path, blob, target, created, text FROM event ORDER BY id"),
+    (
+        "sighting",
+        "SELECT sighting.id, record.path, fingerprint, sighting.created, retracted, sighting.state, validated, violated, breached, sighted, shown FROM sighting JOIN record USING (id) ORDER BY sighting.id",
+    ),
     ("misfit", "SELECT path, path, blob, id, problem FROM misfit ORDER BY path"),
 ];
 

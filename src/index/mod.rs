@@ -18,6 +18,7 @@ mod reach;
 mod schema;
 mod seal;
 mod search;
+mod sighting;
 mod words;
 mod write;
 
@@ -33,6 +34,7 @@ pub use dump::{Difference, compare};
 pub use fit::{Fit, Work, without_alike};
 pub use reach::{Admitted, Findings, Learned, MainStamp, Mine};
 pub use search::{Filter, Row};
+pub use sighting::Seen;
 pub use write::Batch;
 
 use crate::error::{Doing, Error, Result};

@@ -25,7 +25,7 @@ const APPLICATION_ID: i32 = 0x454C_4631;
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One step for each version of the schema; step n makes version n + 1 of version n, inside one transaction.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE stamp (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -136,6 +136,25 @@ CREATE TABLE about (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX about_row ON about (row);
 DELETE FROM stamp;
+",
+    // Likewise. A failure with a computed fingerprint, what is said of it alone, and the record that is shown for it.
+    "
+DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending;
+INSERT INTO words (words) VALUES ('delete-all');
+CREATE TABLE sighting (
+    id TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    retracted INTEGER,
+    state TEXT NOT NULL,
+    validated INTEGER NOT NULL,
+    violated INTEGER NOT NULL,
+    breached INTEGER NOT NULL,
+    sighted INTEGER NOT NULL,
+    shown TEXT
+) STRICT;
+CREATE INDEX sighting_fingerprint ON sighting (fingerprint);
+CREATE INDEX sighting_shown ON sighting (shown);
 ",
 ];
 

@@ -10,6 +10,7 @@ use crate::record::{Id, Kind, Record, Time};
 
 /// Which records to return; the default is every active one.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Filter {
     pub kinds: Vec<Kind>,
     pub domain: Option<String>,
@@ -31,6 +32,8 @@ pub struct Filter {
     pub all: bool,
     /// What a scope lets through; everything when it is `None`.
     pub admitted: Option<Admitted>,
+    /// Includes the records that count as sightings of others.
+    pub sightings: bool,
 }
 
 /// A record as readers see it: the JSON object of the command line.
@@ -64,7 +67,7 @@ impl Row {
 }
 
 /// The conditions of a [`Filter`] on `record`; every parameter is bound, and null means "any".
-pub(super) const CONDITIONS: &str = "(:all OR record.state = 'active')
+pub(super) const CONDITIONS: &str = "(record.state = 'active' OR :all AND record.state <> 'sighting' OR :sightings)
     AND (:kinds IS NULL OR record.kind IN (SELECT value FROM json_each(:kinds)))
     AND (:domain IS NULL OR record.domain = :domain)
     AND (:since IS NULL OR record.created >= :since)
@@ -123,6 +126,7 @@ impl Index {
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query(named_params! {
             ":all": filter.all,
+            ":sightings": filter.sightings,
             ":kinds": (!filter.kinds.is_empty()).then_some(kinds),
             ":domain": filter.domain,
             ":since": filter.since.map(Time::micros),

@@ -17,6 +17,8 @@ use crate::record::{Id, Kind, Record, fold};
 pub struct Batch<'a> {
     pub(super) transaction: Transaction<'a>,
     touched: BTreeSet<Id>,
+    /// Fingerprints of which a record was put or removed.
+    pub(super) regrouped: BTreeSet<String>,
     incomplete: bool,
 }
 
@@ -31,7 +33,7 @@ impl<'a> Batch<'a> {
     pub(super) fn begin_unlocked(conn: &'a mut Connection) -> Result<Self> {
         let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = transaction.doing(|| "begin a write transaction".into())?;
-        Ok(Self { transaction, touched: BTreeSet::new(), incomplete: false })
+        Ok(Self { transaction, touched: BTreeSet::new(), regrouped: BTreeSet::new(), incomplete: false })
     }
 
     /// Empties every table, for a rebuild in this same transaction.
@@ -42,7 +44,7 @@ impl<'a> Batch<'a> {
         self.transaction
             .execute_batch(
                 "DELETE FROM stamp; DELETE FROM record; DELETE FROM event; DELETE FROM misfit; DELETE FROM pending;
-                 DELETE FROM about; INSERT INTO words (words) VALUES ('delete-all')",
+                 DELETE FROM about; DELETE FROM sighting; INSERT INTO words (words) VALUES ('delete-all')",
             )
             .doing(|| "empty the tables".into())
     }
@@ -86,6 +88,7 @@ impl<'a> Batch<'a> {
         let id = record.id;
         let events = events_about(&self.transaction, id)?;
         let folded = fold(record, &events);
+        self.put_sighting(&folded)?;
         let record = &folded.record;
         let mut front = folded.to_json();
         front.shift_remove("body");
@@ -192,6 +195,7 @@ impl<'a> Batch<'a> {
         self.touched.extend(target.and_then(|target| target.parse::<Id>().ok()));
         self.forget(id)?;
         self.transaction.execute("DELETE FROM record WHERE id = ?1", [id.as_str()]).doing(doing)?;
+        self.remove_sighting(id)?;
         self.touched.remove(&id);
         let others: i64 = self
             .transaction
@@ -289,11 +293,12 @@ impl<'a> Batch<'a> {
         self.incomplete
     }
 
-    /// Stamps the index and commits.
+    /// Counts sightings together, stamps the index and commits.
     ///
     /// # Errors
     /// When the disk refuses; nothing is changed then.
-    pub fn commit(self, stamp: &Stamp) -> Result<()> {
+    pub fn commit(mut self, stamp: &Stamp) -> Result<()> {
+        self.regroup()?;
         let doing = || "commit".to_owned();
         self.transaction
             .execute(

@@ -23,6 +23,8 @@ pub const PATH_MAX: usize = 4096;
 pub const NAME_MAX: usize = 500;
 /// Largest record file, in bytes.
 pub const FILE_MAX: usize = 256 * 1024;
+/// Most of what a failing program printed that goes into a body, in bytes.
+pub const ERROR_MAX: usize = 16 * 1024;
 
 /// Deepest list or table inside a value of a record, itself counted. TOML and JSON parsers stop at 80 and 128.
 pub const NESTING_MAX: usize = 32;

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use toml::{Table, Value};
 
-use super::{Id, Kind, Record, Verb};
+use super::{Id, Kind, Record, Time, Verb};
 use crate::error::{Error, Result};
 
 /// Weight of the stated confidence against one observation each: 4 pseudo-observations.
@@ -40,6 +40,8 @@ pub struct Folded {
     pub record: Record,
     pub state: Lifecycle,
     pub superseded_by: Option<Id>,
+    /// Since when it is retracted or superseded.
+    pub retracted: Option<Time>,
     pub golden: bool,
     pub validated: u32,
     pub violated: u32,
@@ -58,6 +60,7 @@ pub fn fold(record: Record, events: &[Record]) -> Folded {
         record,
         state: Lifecycle::Active,
         superseded_by: None,
+        retracted: None,
         golden: false,
         validated: 0,
         violated: 0,
@@ -81,6 +84,7 @@ pub fn fold(record: Record, events: &[Record]) -> Folded {
                 }
             }
             Some(Verb::Retracts) => {
+                folded.retracted = folded.retracted.or(Some(event.created));
                 folded.superseded_by = event.own_text("by").and_then(|by| by.parse().ok());
                 folded.state =
                     if folded.superseded_by.is_some() { Lifecycle::Superseded } else { Lifecycle::Retracted };
@@ -162,7 +166,7 @@ pub fn edited(record: &Record, key: &str, value: Option<&Value>, body: &str) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Draft, Time};
+    use super::super::Draft;
     use super::*;
 
     fn at(seconds: i64, mut draft: Draft) -> Record {

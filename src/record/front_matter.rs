@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 const FENCE: &str = "+++";
 /// Names in the JSON of a record that are no keys of its file: what events make of it, its place in a search, its body.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 14] = [
     "golden",
     "validated",
     "violated",
@@ -20,6 +20,7 @@ const RESERVED: [&str; 13] = [
     "sighted",
     "state",
     "superseded_by",
+    "sighting_of",
     "score",
     "explain",
     "reach",

@@ -7,7 +7,7 @@ use super::{Draft, Folded, Record, field};
 use crate::error::{Error, Result};
 
 /// What the fold adds to a record; an import ignores these keys, since events carry the state.
-const FOLDED: [&str; 11] = [
+const FOLDED: [&str; 12] = [
     "golden",
     "validated",
     "violated",
@@ -15,6 +15,7 @@ const FOLDED: [&str; 11] = [
     "sighted",
     "state",
     "superseded_by",
+    "sighting_of",
     "score",
     "explain",
     "reach",

@@ -10,14 +10,18 @@
 //! [`fold`]: crate::record::fold
 
 mod draft;
+pub mod excerpt;
 pub mod field;
+pub mod fingerprint;
 mod fold;
 mod front_matter;
 mod id;
 mod json;
 mod kind;
 pub mod secret;
+pub mod sighting;
 mod time;
+mod trace;
 mod trailer;
 
 pub use draft::{Draft, typed_value};

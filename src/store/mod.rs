@@ -21,6 +21,7 @@
 //! [`Store::why`]: crate::store::Store::why
 //! [`Store::warnings`]: crate::store::Store::warnings
 
+mod breaches;
 mod catch_up;
 mod check;
 mod drain;
@@ -35,6 +36,7 @@ mod promised;
 mod push;
 mod reach;
 mod read;
+mod sight;
 mod update;
 mod why;
 mod write;
@@ -45,6 +47,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+pub use breaches::{BREACH_DAYS, BREACH_LEVELS, Breached};
 pub use check::Report;
 pub use drain::Drained;
 pub use erase::Erased;
