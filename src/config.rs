@@ -28,7 +28,7 @@ pub struct Config {
     pub wal_limit: u64,
     /// `elf.push`: what pre-push does about records that the remote lacks.
     pub push: Push,
-    /// `elf.agent`, or the variable `ELF_AGENT`: the name of the coding agent that records.
+    /// `ELF_AGENT`, else `elf.agent`, else `ELF_CLIENT`: the name of the coding agent that records.
     pub agent: Option<String>,
     /// `commit.gpgSign`: whether git signs commits, and so the ledger's.
     pub signs: bool,
@@ -59,6 +59,11 @@ pub enum Push {
 #[serde(deny_unknown_fields)]
 struct Tracked {
     r#ref: Option<String>,
+}
+
+/// Returns the value of a variable that says something.
+fn named(variable: Result<String, std::env::VarError>) -> Option<String> {
+    variable.ok().filter(|name| !name.is_empty())
 }
 
 impl Config {
@@ -96,7 +101,9 @@ impl Config {
                 Some("off") => Push::Off,
                 Some(other) => return Err(Error::invalid("elf.push", format!("{other:?} is none of warn, off"))),
             },
-            agent: std::env::var("ELF_AGENT").ok().filter(|name| !name.is_empty()).or_else(|| get("elf.agent")),
+            agent: named(std::env::var("ELF_AGENT"))
+                .or_else(|| get("elf.agent"))
+                .or_else(|| named(std::env::var("ELF_CLIENT"))),
             allow_secret,
             signs: settings.is_on("commit.gpgSign")?,
         })

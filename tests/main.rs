@@ -27,6 +27,7 @@ mod install;
 mod legacy;
 mod locks;
 mod managers;
+mod mcp;
 mod power_cut;
 mod properties;
 mod search;

@@ -26,6 +26,7 @@ mod lock;
 mod locks;
 mod log;
 mod manual;
+mod mcp;
 mod migrate;
 mod output;
 mod record;
@@ -41,6 +42,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::{Map, json};
 
+pub use output::escaped;
 use output::{Output, Speaker};
 
 use crate::error::Error;
@@ -90,6 +92,7 @@ enum Verb {
     Completions(completions::Args),
     #[command(hide = true)]
     Manual(manual::Args),
+    Mcp(mcp::Args),
     Migrate(migrate::Args),
     #[command(hide = true)]
     Torture(torture::Args),
@@ -190,6 +193,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Lock(args)) => args.run(context),
         Some(Verb::Completions(args)) => args.run(context),
         Some(Verb::Manual(args)) => args.run(context),
+        Some(Verb::Mcp(args)) => args.run(context),
         Some(Verb::Migrate(args)) => args.run(context),
         Some(Verb::Torture(args)) => args.run(context),
     }
