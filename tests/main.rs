@@ -9,6 +9,7 @@
     reason = "tables and one-line helpers read better"
 )]
 
+mod agents;
 mod architecture;
 mod campaign;
 mod checked_out;

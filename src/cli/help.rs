@@ -27,7 +27,7 @@ evidence
   retract ID... [--by NEW]        it no longer holds
 
 care
-  init                            hooks, and how to share; recording needs no set-up
+  init [--agents[=claude]]        hooks, and how to share; recording needs no set-up
   flush                           commit what waits, after init --in-tree
   check [--fix]                   compare ledger, index and spool
   doctor                          the same, and hooks, remotes, locks, waits, disk

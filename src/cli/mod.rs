@@ -7,6 +7,7 @@ macro_rules! talk {
     };
 }
 
+mod agents;
 mod check;
 mod completions;
 mod context;
@@ -31,6 +32,7 @@ mod migrate;
 mod output;
 mod record;
 mod search;
+mod session;
 mod show;
 mod stats;
 mod torture;

@@ -28,6 +28,7 @@ mod news;
 mod promised;
 mod push;
 mod read;
+mod session;
 mod update;
 mod write;
 
@@ -44,6 +45,7 @@ pub use heal::HEALED;
 pub use in_tree::Flushed;
 pub use migrate::Migrated;
 pub use push::InStep;
+pub use session::Work;
 pub use update::Update;
 pub use write::{Receipt, State};
 
