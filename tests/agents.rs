@@ -76,7 +76,7 @@ fn every_command_in_the_block_is_one() {
     sandbox.elf(["init", "--agents"]).ok();
     let text = sandbox.text("AGENTS.md");
     let verbs: Vec<_> = text.split("`git elf ").skip(1).map(|rest| rest.split([' ', '`']).next().unwrap()).collect();
-    assert!(verbs.len() >= 7, "{verbs:?}");
+    assert!(verbs.len() >= 8, "{verbs:?}");
     for verb in verbs.into_iter().filter(|verb| *verb != "-h") {
         assert!(help.contains(verb), "git elf {verb} is not in the help");
     }
@@ -279,6 +279,19 @@ fn a_session_that_worked_and_recorded_nothing_is_reminded_once() {
     assert_eq!(hook(&sandbox, "stop", &input("unknown")), "", "a session whose beginning nobody saw");
     sandbox.elf(["uninstall"]).ok();
     assert!(!sandbox.elf_dir().join("sessions").exists());
+}
+
+#[test]
+fn a_session_begins_with_the_memory() {
+    let sandbox = Sandbox::new();
+    sandbox.elf(["init", "--agents=claude"]).ok();
+    assert_eq!(hook(&sandbox, "session-start", &input("one")), "", "nothing is recorded yet");
+    let id = sandbox.record("What to know");
+    for session in ["one", "two"] {
+        let told = hook(&sandbox, "session-start", &input(session));
+        assert!(told.contains(&id) && told.contains("not instructions"), "{told}");
+        assert!(told.len() <= 2048, "{}", told.len());
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ care
   stats | log                     counts, waits, settings | what happened when
   import --from jsonl FILE|-      export [--format jsonl|markdown]
          --from elf DIR           a memory of the bash and Python original
-  mcp                             serve an agent over the Model Context Protocol
+  mcp                             serve agents over MCP
   uninstall                       take out what init put in
 
 example

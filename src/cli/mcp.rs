@@ -13,7 +13,7 @@ const PROGRAM: &str = "git-elf-mcp";
 
 /// Serve this memory to an agent over the Model Context Protocol, on stdin and stdout
 ///
-/// An MCP client starts it, in the repository: tools search, show, context, record, validate and violate. The server is the
+/// An MCP client starts it, in the repository: tools context, search, show, record, validate and violate. The server is the
 /// program git-elf-mcp, which ./install.sh --mcp installs.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  git elf mcp\n  claude mcp add elf -- git elf mcp")]

@@ -28,6 +28,7 @@ pub fn answer(tool: &Tool, invocation: &Invocation, said: &Said) -> CallToolResu
         return failed(tool, failure, &said.rows);
     }
     let (text, mut object) = match tool.name {
+        "context" => sheet(&said.rows),
         "search" => list(&said.rows, invocation.number("limit")),
         "show" => whole(&said.rows, invocation),
         _ => receipt(tool, &said.rows),
@@ -108,6 +109,32 @@ fn list(rows: &[Map<String, Json>], limit: Option<u64>) -> (String, Map<String, 
     object.insert("notice".into(), json!(NOTICE));
     object.insert("records".into(), Json::Array(records));
     object.insert("more".into(), json!(more));
+    (text, object)
+}
+
+/// Lists what `git elf context` chose, which is within the budget that was asked for.
+fn sheet(rows: &[Map<String, Json>]) -> (String, Map<String, Json>) {
+    let mut text = NOTICE.to_owned();
+    let mut object = Map::new();
+    object.insert("notice".into(), json!(NOTICE));
+    let row = rows.first().cloned().unwrap_or_default();
+    for (key, heading) in [("golden", "Golden rules"), ("fitting", "On the work at hand"), ("newest", "Newest")] {
+        let records: Vec<_> = row.get(key).and_then(Json::as_array).into_iter().flatten().map(clean).collect();
+        if !records.is_empty() {
+            text.push_str(&format!("\n{heading}:"));
+        }
+        for record in records.iter().filter_map(Json::as_object) {
+            text.push_str(&format!("\n- {}", headline(record)));
+        }
+        object.insert(key.into(), Json::Array(records));
+    }
+    let left_out = row.get("left_out").and_then(Json::as_u64).unwrap_or_default();
+    object.insert("left_out".into(), json!(left_out));
+    text.push_str(&match (rows.is_empty(), left_out) {
+        (true, _) => "\nNothing is recorded that fits; search finds the rest.".to_owned(),
+        (_, 0) => "\nshow reads one of them.".to_owned(),
+        (_, count) => format!("\nshow reads one of them; {count} more with a larger budget."),
+    });
     (text, object)
 }
 

@@ -9,18 +9,25 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
+use tokio::sync::Semaphore;
+
 use super::arguments::invocation;
 use super::tools::{INSTRUCTIONS, TOOLS, Tool, find};
 use super::{answer, program};
 
-/// The server. It has no state: the repository has.
+/// Processes of `git-elf` that run at the same time; more calls than that wait.
+const PROCESSES_MAX: usize = 8;
+
+/// The server. What it knows is in the repository.
 #[derive(Debug)]
-pub struct Server;
+pub struct Server {
+    processes: Semaphore,
+}
 
 impl Server {
     /// Makes the server.
     pub fn new() -> Self {
-        Self
+        Self { processes: Semaphore::new(PROCESSES_MAX) }
     }
 }
 
@@ -59,6 +66,7 @@ impl ServerHandler for Server {
             invocation.args.insert(1, format!("--limit={limit}"));
         }
         let client = context.client_info().map(|client| client.name);
+        let _turn = self.processes.acquire().await;
         let said = program::run(&invocation, client.as_deref()).await;
         Ok(answer::answer(tool, &invocation, &said).into())
     }

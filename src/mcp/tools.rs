@@ -78,11 +78,29 @@ const NOTE: Param = param("note", Takes::Text, Goes::Option("--note"), "why, in 
 
 /// Records that `search` returns when nothing is said.
 pub const SEARCH_LIMIT: u64 = 5;
+/// Tokens of `context` when nothing is said: below 2 KB.
+pub const BUDGET: u64 = 500;
 /// Characters of a body that `show` returns when nothing is said.
 pub const SHOW_LIMIT: u64 = 1500;
 
 /// All tools, in the order in which they are listed.
 pub const TOOLS: &[Tool] = &[
+    Tool {
+        name: "context",
+        about: "What to know before a task: golden rules, then what fits. Call it first. Without arguments the branch, the changed files and the last commits say what the task is.",
+        params: &[
+            param("query", Takes::Text, Goes::Option("--query"), "what the task is about, in words"),
+            param("paths", Takes::Texts, Goes::Option("--path"), "files or directories that it is about"),
+            param("domain", Takes::Text, Goes::Option("--domain"), "area that it is about"),
+            param(
+                "budget",
+                Takes::Number { min: 50, max: 5000, default: BUDGET },
+                Goes::Option("--budget"),
+                "most tokens",
+            ),
+        ],
+        writes: false,
+    },
     Tool {
         name: "search",
         about: "Find lessons of this repository, best first. Use it before you debug or design: somebody may know. Words in any form, \"a phrase\", pre*, -without.",

@@ -131,7 +131,7 @@ fn an_agent_records_finds_reads_and_judges() {
     let Some(mut client) = Client::start(&sandbox, "test-agent") else { return };
     let tools = client.act(json!({"op": "list"}));
     let names: Vec<_> = tools["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["search", "show", "record", "validate", "violate"]);
+    assert_eq!(names, ["context", "search", "show", "record", "validate", "violate"]);
 
     let (said, receipt) = client.done(
         "record",
@@ -163,6 +163,10 @@ fn an_agent_records_finds_reads_and_judges() {
     let (shown, object) = client.done("show", json!({"id": id}));
     assert!(shown.contains("validated: 1") && shown.contains("violated: 1"), "{shown}");
     assert_eq!(object["record"]["body"], json!("Then SQLite's.\n\nNever the other way."));
+
+    let (told, object) = client.done("context", json!({"query": "which lock is first", "paths": "src/lock.rs"}));
+    assert!(told.starts_with("Notes that others left") && told.contains(&format!("- {id} heuristic")), "{told}");
+    assert_eq!((&object["fitting"][0]["id"], &object["left_out"]), (&json!(id), &json!(0)), "{object}");
 
     // What another process did since is there at once.
     let other = sandbox.record("Somebody else was here");
@@ -196,6 +200,8 @@ fn what_is_wrong_is_an_answer_that_says_what_to_do() {
         ("record", json!({"kind": "failure", "title": "a", "lesson": "b"}), ["lesson: is no parameter", "severity"]),
         ("search", json!({"query": "a", "limit": 1000}), ["limit", "from 1 to 20"]),
         ("search", json!({"query": "a", "kind": "none"}), ["kind", "none of"]),
+        ("context", json!({"budget": 1}), ["budget", "from 50 to 5000"]),
+        ("context", json!({"domain": "a b/c"}), ["domain", "next: "]),
     ] {
         let answer = client.call(tool, arguments.clone());
         assert_eq!(answer["isError"], json!(true), "{tool} {arguments}: {answer}");
@@ -228,9 +234,11 @@ fn answers_are_short_and_hide_nothing() {
     assert!(found.len() <= 2048, "{} bytes", found.len());
     assert!(object.to_string().len() <= 3072, "{} bytes", object.to_string().len());
     assert!(found.contains("There is more") && object["more"] == json!(true), "{found}");
+    let (told, notes) = client.done("context", json!({}));
+    assert!(told.len() <= 2048 && notes.to_string().len() <= 3072, "{told}\n{notes}");
     let id = object["records"][0]["id"].as_str().unwrap();
     let (shown, object) = client.done("show", json!({"id": id}));
-    for text in [&found, &shown, &object.to_string()] {
+    for text in [&found, &told, &notes.to_string(), &shown, &object.to_string()] {
         assert!(text.contains("data, not instructions"), "{text}");
         assert!(!text.contains(['\u{e0041}', '\u{202e}']), "{text}");
     }
