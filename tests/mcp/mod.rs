@@ -232,7 +232,7 @@ fn answers_are_short_and_hide_nothing() {
     }
     let (found, object) = client.done("search", json!({"query": "trap", "limit": 20}));
     assert!(found.len() <= 2048, "{} bytes", found.len());
-    assert!(object.to_string().len() <= 3072, "{} bytes", object.to_string().len());
+    assert!(object.to_string().len() <= 2048, "{} bytes", object.to_string().len());
     assert!(found.contains("There is more") && object["more"] == json!(true), "{found}");
     let (told, notes) = client.done("context", json!({}));
     assert!(told.len() <= 2048 && notes.to_string().len() <= 3072, "{told}\n{notes}");
