@@ -9,6 +9,7 @@ set -eu
 usage() {
     cat <<'END'
 usage: ./install.sh               build and install, or upgrade in place
+       ./install.sh --mcp         the same, with the MCP server git-elf-mcp; later upgrades keep it
        ./install.sh --uninstall   remove what an earlier run installed
        ./install.sh --help
 
@@ -19,7 +20,7 @@ Environment:
   CARGO_TARGET_DIR  where to build; default: target/ beside this script
 
 Installs, below PREFIX:
-  bin/git-elf
+  bin/git-elf                       and bin/git-elf-mcp with --mcp
   share/man/man1/git-elf*.1
   share/bash-completion/completions/git-elf
   share/zsh/site-functions/_git-elf
@@ -101,14 +102,18 @@ check_tools() {
 }
 
 build() {
-    say "building; this takes one to three minutes"
-    # The JSON says where the program is, whatever target directory is configured.
-    if ! cargo build --locked --release --message-format=json-render-diagnostics >"$work/json" 2>"$work/log"; then
+    # What an earlier run installed is kept.
+    if grep -qxF bin/git-elf-mcp "$prefix/share/git-elf/installed" 2>/dev/null; then mcp=mcp; fi
+    say "building${mcp:+ with the MCP server}; this takes one to three minutes"
+    # The JSON says where the programs are, whatever target directory is configured.
+    if ! cargo build --locked --release ${mcp:+--features mcp} --message-format=json-render-diagnostics >"$work/json" 2>"$work/log"; then
         cat "$work/log" >&2
         die "the build failed" "the first build needs the network: crates come from crates.io"
     fi
     program=$(sed -n 's/.*"executable":"\([^"]*\/git-elf\)".*/\1/p' "$work/json" | tail -n 1)
     [ -x "$program" ] || die "cargo did not say where it built git-elf"
+    server=$(sed -n 's/.*"executable":"\([^"]*\/git-elf-mcp\)".*/\1/p' "$work/json" | tail -n 1)
+    [ -z "$mcp" ] || [ -x "$server" ] || die "cargo did not say where it built git-elf-mcp"
 }
 
 # Creates the directory $1 below the prefix, and notes each one that was not there.
@@ -146,6 +151,7 @@ install_files() {
     # Directories of an earlier run are still ours to remove.
     if [ -f "$prefix/$list" ]; then grep '/$' "$prefix/$list" >>"$work/list" || :; fi
     put "$program" bin/git-elf 755
+    if [ -n "$mcp" ]; then put "$server" bin/git-elf-mcp 755; fi
     for page in "$work"/man/*.1; do put "$page" "share/man/man1/${page##*/}" 644; done
     put "$work/bash" share/bash-completion/completions/git-elf 644
     put "$work/zsh" share/zsh/site-functions/_git-elf 644
@@ -163,6 +169,7 @@ install_files() {
 
     pages=$(grep -c '^share/man/' "$work/list")
     say "installed $prefix/bin/git-elf ($("$program" --version)), man pages and completions for bash, zsh and fish ($pages pages)"
+    if [ -n "$mcp" ]; then say "installed $prefix/bin/git-elf-mcp; git elf mcp -h says how an agent gets it"; fi
 }
 
 # Removes the file $1 below the prefix; names that a hand has put into the list are not followed outside.
@@ -238,6 +245,7 @@ try() {
 }
 
 action=install
+mcp=
 case ${1:-} in
 '') ;;
 -h | --help)
@@ -245,6 +253,7 @@ case ${1:-} in
     exit 0
     ;;
 --uninstall) action=uninstall ;;
+--mcp) mcp=mcp ;;
 *)
     usage >&2
     exit 2

@@ -30,7 +30,7 @@ pub struct Config {
     pub push: Push,
     /// `elf.mainBranch`: the branch that merged means; found out when it is not set.
     pub main_branch: Option<String>,
-    /// `elf.agent`, or the variable `ELF_AGENT`: the name of the coding agent that records.
+    /// `ELF_AGENT`, else `elf.agent`, else `ELF_CLIENT`: the name of the coding agent that records.
     pub agent: Option<String>,
     /// `commit.gpgSign`: whether git signs commits, and so the ledger's.
     pub signs: bool,
@@ -61,6 +61,11 @@ pub enum Push {
 #[serde(deny_unknown_fields)]
 struct Tracked {
     r#ref: Option<String>,
+}
+
+/// Returns the value of a variable that says something.
+fn named(variable: Result<String, std::env::VarError>) -> Option<String> {
+    variable.ok().filter(|name| !name.is_empty())
 }
 
 impl Config {
@@ -99,7 +104,9 @@ impl Config {
                 Some(other) => return Err(Error::invalid("elf.push", format!("{other:?} is none of warn, off"))),
             },
             main_branch: get("elf.mainBranch").map(|name| branch("elf.mainBranch", &name)).transpose()?,
-            agent: std::env::var("ELF_AGENT").ok().filter(|name| !name.is_empty()).or_else(|| get("elf.agent")),
+            agent: named(std::env::var("ELF_AGENT"))
+                .or_else(|| get("elf.agent"))
+                .or_else(|| named(std::env::var("ELF_CLIENT"))),
             allow_secret,
             signs: settings.is_on("commit.gpgSign")?,
         })

@@ -1,6 +1,7 @@
 //! Institutional memory for a git repository.
 //!
 //! The rooms, low to high; a room imports only from rooms above it in this list (`tests/architecture.rs` proves it).
+//! `src/mcp` is a second program, `git-elf-mcp`, behind the feature `mcp`; it runs `git-elf`.
 
 /// Kinds of failure, exit codes, hints.
 pub mod error;

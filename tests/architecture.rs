@@ -18,7 +18,8 @@ const ORDER: [&[&str]; 14] = [
     &["doctor"],
     &["torture"],
     &["cli"],
-    &["main"],
+    // The programs; `mcp` is a second one, with rooms of its own.
+    &["main", "mcp"],
 ];
 
 fn root() -> PathBuf {

@@ -55,7 +55,9 @@ impl Machine {
     /// Puts a cargo on the PATH that has built the program under test already.
     fn cargo(&self) -> &Self {
         let json = format!(r#"{{"executable":"{}"}}"#, elf_program().display());
-        self.script("cargo", &format!("case $1 in --version) echo 'cargo 1.99.0 (x)';; build) echo '{json}';; esac"))
+        let server = format!(r#"{{"executable":"{}"}}"#, env!("CARGO_BIN_EXE_git-elf-mcp"));
+        let build = format!("echo '{json}'; case $* in *'--features mcp'*) echo '{server}';; esac");
+        self.script("cargo", &format!("case $1 in --version) echo 'cargo 1.99.0 (x)';; build) {build};; esac"))
     }
 
     fn install(&self, args: &[&str], prefix: Option<&Path>) -> Ran {
@@ -172,6 +174,22 @@ fn installing_twice_and_uninstalling_leaves_everything_else_alone() {
     assert_eq!(below(&machine.home()), Vec::<String>::new());
     let ran = machine.install(&["--uninstall"], Some(&prefix)).exits(1);
     assert!(ran.err.contains("nothing to remove"), "{}", ran.err);
+}
+
+#[test]
+fn the_mcp_server_comes_when_asked_stays_on_upgrades_and_goes_with_the_rest() {
+    let machine = Machine::new();
+    machine.lend("git").cargo().script("cc", "exit 0");
+    let server = machine.home().join(".local/bin/git-elf-mcp");
+    machine.install(&[], None).ok();
+    assert!(!server.exists(), "nobody asked for it");
+    let ran = machine.install(&["--mcp"], None).ok();
+    assert!(server.is_file() && ran.out.contains("bin/git-elf-mcp; git elf mcp -h"), "{}", ran.out);
+    machine.install(&[], None).ok();
+    assert!(server.is_file(), "an upgrade keeps it");
+    machine.install(&["--uninstall"], None).ok();
+    let left: Vec<_> = below(&machine.home()).into_iter().filter(|path| Path::new(path).is_file()).collect();
+    assert_eq!(left, Vec::<String>::new());
 }
 
 #[test]

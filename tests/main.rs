@@ -9,6 +9,7 @@
     reason = "tables and one-line helpers read better"
 )]
 
+mod agents;
 mod architecture;
 mod campaign;
 mod checked_out;
@@ -28,6 +29,7 @@ mod install;
 mod legacy;
 mod locks;
 mod managers;
+mod mcp;
 mod power_cut;
 mod properties;
 mod reach;

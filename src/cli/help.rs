@@ -11,39 +11,39 @@ pub const TEXT: &str = "\
 git elf: the memory of this repository. Record what was learned, find it again.
 
 everyday
-  record KIND [TITLE] [-m BODY]   write a lesson; prints its id
-                                  KIND: failure success heuristic decision assumption
-                                        invariant spike experiment observation
-  search WORDS                    find lessons: words, \"a phrase\", -without, pre*
-  context                         what to know before a task
-  list                            newest first; --kind --domain --path --since --reach mine
-  show ID...                      whole records; an id may be cut to 4 characters
-  why PATH[:LINE]... | --staged   what was learned about files, or about what is staged
-  edit ID                         correct a record; its history stays
+  record KIND [TITLE] [-m BODY]  write a lesson; prints its id
+    KIND: failure success heuristic decision assumption invariant spike experiment observation
+  search WORDS                   find lessons: words, \"a phrase\", -without, pre*
+  context                        what to know before a task
+  list                           newest first; --kind --domain --path --since --reach
+  show ID...                     whole records; an id may be cut to 4 characters
+  why PATH[:LINE]... | --staged  what was learned about files, or what is staged
+  edit ID                        correct a record; its history stays
 
 evidence
-  validate ID | violate ID        the lesson held | it failed
-  breach ID | sight ID            somebody broke the rule | it was seen again
-  promote ID... [--eligible]      make heuristics golden rules
-  retract ID...|- [--by NEW]      it no longer holds
-  review                          go through what arrived, in the editor
+  validate ID | violate ID       the lesson held | it failed
+  breach ID | sight ID           somebody broke the rule | it was seen again
+  promote ID... [--eligible]     make heuristics golden rules
+  retract ID...|- [--by NEW]     it no longer holds
+  review                         go through what arrived, in the editor
 
 care
-  init                            hooks, and how to share; recording needs no set-up
-  flush                           commit what waits, after init --in-tree
-  check [--fix]                   compare ledger, index and spool
-  doctor                          the same, and hooks, locks, disk
-  locks [--clean]                 who holds what; remove leftovers
-  stats | log                     counts, waits, settings | what happened when
-  import --from jsonl FILE|-      export [--format jsonl|markdown]
-         --from elf DIR           a memory of the original
-  uninstall                       take out what init put in
+  init [--agents[=claude]]       hooks, and how to share; recording needs no set-up
+  flush                          commit what waits, after init --in-tree
+  check [--fix]                  compare ledger, index and spool
+  doctor                         the same, and hooks, locks, disk
+  locks [--clean]                who holds what; remove leftovers
+  stats | log                    counts, waits, settings | what happened when
+  import --from jsonl FILE|-     export [--format jsonl|markdown]
+         --from elf DIR          a memory of ELF
+  mcp                            serve agents over MCP
+  uninstall                      take out what init put in
 
 example
   git elf record failure \"WAL grew to 20 MB\" -m \"No checkpoint on close.\" --domain db --tags sqlite,wal
   git elf search \"wal checkpoint\"
 
-git elf VERB -h explains one verb. Every record is a markdown file on the ref refs/elf/memory.
+git elf VERB -h explains a verb. Records are markdown files on the ref refs/elf/memory.
 exit: 0 done  1 it did not happen  2 invalid input  3 a check found problems  4 the lock stayed taken
 ";
 

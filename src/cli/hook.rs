@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::output::Speaker;
-use super::{Context, Done, Outcome, open_silently, why};
+use super::{Context, Done, Outcome, open_silently, session, why};
 use crate::config::Push;
 use crate::error::{Error, Result};
 use crate::install::tracking_ref;
@@ -43,11 +43,17 @@ enum Hook {
         #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
+    /// Give a coding agent what it should know; its JSON comes on stdin
+    SessionStart,
+    /// Remind a coding agent that has worked and recorded nothing, once
+    Stop,
 }
 
 impl Args {
-    pub fn run(self, _context: &mut Context) -> Outcome {
+    pub fn run(self, context: &mut Context) -> Outcome {
         match self.hook {
+            Hook::SessionStart => Ok(session::start(context)),
+            Hook::Stop => Ok(session::stop(context)),
             Hook::PostCommit { .. } => {
                 let harvested = open_silently().and_then(|store| store.harvest_head());
                 let complaints = match harvested {

@@ -2,17 +2,18 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::agents::{agents_json, failed_agent, tell_agents};
 use super::{Context, Done, Outcome, open_silently};
 use crate::config::{IN_TREE, checked_ref};
 use crate::error::{Error, Result};
-use crate::install::{self, Hook, Placed, Remote, RemoteState, State};
+use crate::install::{self, AgentPlan, Agents, Hook, Placed, Remote, RemoteState, State};
 use crate::repo::Repo;
 use crate::store::Store;
 
 /// Install the hooks, and tell git how to fetch the memory
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  git elf init\n  git elf init --ref refs/heads/memory\n  git elf init --in-tree\n  git elf init --pre-commit"
+    after_help = "Example:\n  git elf init\n  git elf init --ref refs/heads/memory\n  git elf init --in-tree\n  git elf init --agents\n  git elf init --pre-commit"
 )]
 pub struct Args {
     /// Keep the memory on this ref: refs/elf/NAME or refs/heads/NAME (sets elf.ref)
@@ -24,7 +25,10 @@ pub struct Args {
     /// Have a hook pre-commit too, which says what went wrong before in the staged files and never stops a commit
     #[arg(long)]
     pre_commit: bool,
-    /// Print one JSON object: {"ref","records","hooks","remotes"}
+    /// Tell coding agents about the memory, in AGENTS.md and CLAUDE.md; with `=claude` add hooks to .claude/settings.json too
+    #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "any", value_parser = ["any", "claude"])]
+    agents: Option<String>,
+    /// Print one JSON object: {"ref","records","hooks","remotes","agents"}
     #[arg(long)]
     json: bool,
 }
@@ -32,6 +36,12 @@ pub struct Args {
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
         let (mut selected, mut left) = (None, None);
+        // A refusal leaves everything as it is.
+        let agents = self.agents.as_deref().map(|which| {
+            let which = if which == "claude" { Agents::Claude } else { Agents::Any };
+            install::plan_agents(&Repo::open()?, which)
+        });
+        let agents = agents.transpose()?;
         if let Some(name) = self.name.or(self.in_tree.then(|| IN_TREE.into())).map(checked_ref).transpose()? {
             let repo = Repo::open()?;
             if name == IN_TREE && repo.workdir().is_none() {
@@ -52,10 +62,13 @@ impl Args {
         let (hooks, remotes) = store.locked("init", |_| {
             Ok((install::install(store.repo(), asked)?, install::share(store.repo(), &ledger_ref)))
         })?;
+        let agents = agents.map(AgentPlan::carry_out).unwrap_or_default();
         let records = count(&store)?;
         if self.json {
             let shared = remotes.as_deref().unwrap_or_default();
-            context.out.json(&report(&ledger_ref, records, &hooks, shared))?;
+            let mut object = report(&ledger_ref, records, &hooks, shared);
+            object.insert("agents".into(), agents_json(&agents));
+            context.out.json(&object)?;
         } else {
             if let Some(name) = &selected {
                 context.out.line(&format!("elf.ref is now {name}"))?;
@@ -66,6 +79,7 @@ impl Args {
             for remote in remotes.as_deref().unwrap_or_default() {
                 tell_remote(context, remote)?;
             }
+            tell_agents(context, &agents)?;
             tell_memory(context, &store, &ledger_ref, records)?;
         }
         context.out.flush()?;
@@ -76,6 +90,9 @@ impl Args {
         }
         if let Err(error) = &remotes {
             talk!("elf: the remotes were left alone: {error}");
+        }
+        if let Some(error) = failed_agent(agents) {
+            return Err(error.into());
         }
         let is_shared = remotes.is_ok_and(|remotes| remotes.iter().any(|remote| remote.state == RemoteState::Added));
         match all_failed(hooks) {

@@ -7,6 +7,7 @@ macro_rules! talk {
     };
 }
 
+mod agents;
 mod check;
 mod completions;
 mod context;
@@ -27,6 +28,7 @@ mod lock;
 mod locks;
 mod log;
 mod manual;
+mod mcp;
 mod migrate;
 mod output;
 mod promote;
@@ -34,6 +36,7 @@ mod record;
 mod retract;
 mod review;
 mod search;
+mod session;
 mod show;
 mod stats;
 mod torture;
@@ -46,6 +49,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::{Map, json};
 
+pub use output::escaped;
 use output::{Output, Speaker};
 
 use crate::error::Error;
@@ -98,6 +102,7 @@ enum Verb {
     Completions(completions::Args),
     #[command(hide = true)]
     Manual(manual::Args),
+    Mcp(mcp::Args),
     Migrate(migrate::Args),
     #[command(hide = true)]
     Torture(torture::Args),
@@ -201,6 +206,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Outcome {
         Some(Verb::Lock(args)) => args.run(context),
         Some(Verb::Completions(args)) => args.run(context),
         Some(Verb::Manual(args)) => args.run(context),
+        Some(Verb::Mcp(args)) => args.run(context),
         Some(Verb::Migrate(args)) => args.run(context),
         Some(Verb::Torture(args)) => args.run(context),
     }

@@ -110,7 +110,8 @@ fn is_obeyed(c: char) -> bool {
         || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-fn escaped(text: &str) -> Cow<'_, str> {
+/// Spells out what a terminal would obey or hide, and what a reader would not see.
+pub fn escaped(text: &str) -> Cow<'_, str> {
     escaped_by(text, &|out, c| {
         let _ = write!(out, "{}", c.escape_unicode());
     })

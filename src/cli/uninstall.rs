@@ -4,6 +4,7 @@ use std::io;
 
 use serde_json::{Map, json};
 
+use super::agents::{agents_json, failed_agent, tell_agents};
 use super::init::{count, hooks_json};
 use super::{Context, Done, Outcome, open_silently};
 use crate::install::{self, State};
@@ -16,7 +17,7 @@ pub struct Args {
     /// Delete the memory too; N is the number of its record files, as a proof that you mean it
     #[arg(long, value_name = "N")]
     delete_memory: Option<u64>,
-    /// Print one JSON object: {"ref","records","hooks","remotes","deleted"}
+    /// Print one JSON object: {"ref","records","hooks","remotes","agents","deleted"}
     #[arg(long)]
     json: bool,
 }
@@ -29,6 +30,8 @@ impl Args {
         // First, since a wrong number must leave everything as it is.
         let erased = self.delete_memory.map(|files| store.erase(files)).transpose()?;
         let hooks = install::uninstall(repo)?;
+        let agents = install::remove_agents(repo)?;
+        store.forget_sessions();
         let remotes = install::unshare(repo)?;
         let unselected = install::unselect_ref(repo)?;
         let records = count(&store)?;
@@ -39,6 +42,7 @@ impl Args {
             object.insert("hooks".into(), hooks_json(&hooks));
             let remotes = remotes.iter().map(|remote| json!({"remote": remote.name, "fetch": remote.refspec}));
             object.insert("remotes".into(), remotes.collect());
+            object.insert("agents".into(), agents_json(&agents));
             object.insert("deleted".into(), json!(erased.as_ref().map(|erased| erased.files)));
             context.out.json(&object)?;
         } else {
@@ -52,6 +56,7 @@ impl Args {
                     _ => {}
                 }
             }
+            tell_agents(context, &agents)?;
             for remote in &remotes {
                 context.out.line(&format!("git fetch {} no longer brings its memory", remote.name))?;
             }
@@ -69,6 +74,7 @@ impl Args {
             State::Failed(error) => Some(error),
             _ => None,
         });
+        let failed = failed.or_else(|| failed_agent(agents));
         failed.map_or(Ok(Done::Well), |error| Err(error.into()))
     }
 }

@@ -10,14 +10,19 @@
 //! [`install`]: crate::install::install
 //! [`uninstall`]: crate::install::uninstall
 
+mod agents;
 mod block;
 mod files;
 mod git_config;
+mod guide;
+mod json_text;
 mod owner;
+mod settings;
 mod sharing;
 mod standing;
 mod survey;
 
+pub use agents::{AgentFile, AgentState, Agents, Plan as AgentPlan, plan_agents, remove_agents};
 pub use owner::Edit;
 pub use sharing::{Remote, RemoteState, tracking_ref};
 pub use standing::lost;
