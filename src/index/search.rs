@@ -127,7 +127,7 @@ impl Index {
     /// Returns records that match what was typed, best first, each with its score and, under `explain`, what it is made of.
     ///
     /// Records have all words; where these are fewer than asked for, a record may have inflections of them. Where there is
-    /// none, words that are in no more than [`RARE`] records may be slips of others, then every word may. Where there still is
+    /// none, words that are in no more than a few records may be slips of others, then every word may. Where there still is
     /// none, records have any of the words.
     ///
     /// # Errors
