@@ -15,7 +15,7 @@ use crate::store::{Receipt, State, Store};
 /// seen before becomes a sighting of the first record of it, and that one's id is printed.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  git elf record failure \"WAL grew to 20 MB\" -m \"No checkpoint on close.\" --domain db --severity high --tags sqlite,wal\n  git elf record decision \"One lock\" --set context=\"Two locks deadlocked\" --set decision=\"flock in .git\"\n  make 2>&1 | tee log || git elf record failure \"make fails\" --error-file log"
+    after_help = "Example:\n  git elf record failure \"WAL grew to 20 MB\" -m \"No checkpoint on close.\" --domain db --severity high --tags sqlite,wal\n  git elf record decision \"One lock\" --set context=\"Two locks deadlocked\" --set decision=\"flock in .git\"\n  make > log 2>&1 || git elf record failure \"make fails\" --error-file log"
 )]
 pub struct Args {
     /// failure, success, heuristic, decision, assumption, invariant, spike, experiment or observation
@@ -85,7 +85,7 @@ impl Args {
         if kind == Kind::Event {
             return Err(Error::invalid(
                 "kind",
-                "event is written by validate, violate, breach, promote, edit and retract",
+                "event is written by validate, violate, breach, sight, promote, edit, retract and review",
             )
             .into());
         }
