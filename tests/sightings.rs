@@ -228,15 +228,28 @@ fn clocks_that_are_ahead_neither_hide_a_failure_nor_keep_one() {
     let id = record(&sandbox, "First", ERROR, &[]).ok().line().to_owned();
     let fingerprint = sandbox.elf(["show", "--json", &id]).ok().json()[0]["fingerprint"].as_str().unwrap().to_owned();
     let import = |line: String| sandbox.elf_with_input(["import", "--from", "jsonl", "-"], &line).ok();
-    let far = "2090-01-01T00:00:00Z";
-    // Another machine's clock is ahead: its sighting goes with the retraction of what is shown.
-    import(json!({"kind":"failure","title":"Ahead","created":far,"fingerprint":fingerprint}).to_string());
-    assert_eq!(listed(&sandbox), [(id.clone(), 2)]);
-    sandbox.elf(["retract", &id]).ok();
-    assert_eq!(listed(&sandbox), []);
-    // The retraction is ahead by now: what comes back is seen all the same.
-    let back = record(&sandbox, "Back", ERROR, &[]).ok().line().to_owned();
-    assert_eq!(listed(&sandbox), [(back, 1)]);
+    let hour = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap() + 3600;
+    let hour = git_elf::record::Time::from_seconds(hour).unwrap().to_string();
+    let mut first = id;
+    for (ahead, counts) in
+        [(hour.as_str(), true), ("2090-01-01T00:00:00Z", false), ("9999-12-30T22:00:00.999999Z", false)]
+    {
+        // Another machine's clock is ahead: its sighting goes with the retraction of what is shown.
+        import(json!({"kind":"failure","title":"Ahead","created":ahead,"fingerprint":fingerprint}).to_string());
+        assert_eq!(listed(&sandbox).len(), 1);
+        sandbox.elf(["retract", &listed(&sandbox)[0].0]).ok();
+        assert_eq!(listed(&sandbox), [], "{ahead}");
+        // The retraction is ahead by now: what comes back is seen all the same.
+        let back = record(&sandbox, "Back", ERROR, &[]).ok().line().to_owned();
+        assert_ne!(back, first);
+        assert_eq!(listed(&sandbox), [(back.clone(), u64::from(counts))], "{ahead}");
+        if !counts {
+            record(&sandbox, "Back once more", ERROR, &[]).ok();
+            assert_eq!(listed(&sandbox).len(), 2, "{ahead}: rather twice than not at all");
+            sandbox.elf(["retract", "--since", "1 hour ago"]).ok();
+        }
+        first = back;
+    }
     sandbox.elf(["check"]).ok();
 }
 
@@ -277,6 +290,22 @@ fn an_import_and_a_trailer_are_counted_by_the_fingerprint_they_name_and_by_nothi
         sandbox.elf(["log", "--json"]).ok().json().into_iter().find(|row| row.get("sighting_of").is_some()).unwrap();
     sandbox.elf(["edit", sighting["id"].as_str().unwrap(), "--set", "fingerprint="]).ok();
     assert_eq!(listed(&sandbox).len(), 9);
+    sandbox.elf(["check"]).ok();
+}
+
+#[test]
+fn a_flood_of_one_failure_is_one_record() {
+    let sandbox = Sandbox::new();
+    let id = record(&sandbox, "First", ERROR, &[]).ok().line().to_owned();
+    let fingerprint = sandbox.elf(["show", "--json", &id]).ok().json()[0]["fingerprint"].as_str().unwrap().to_owned();
+    let line =
+        |n: usize| json!({"kind":"failure","title":format!("Flood {n}"),"fingerprint":fingerprint}).to_string() + "\n";
+    let flood: String = (0..2_000).map(line).collect();
+    sandbox.elf_with_input(["import", "--from", "jsonl", "-"], &flood).ok();
+    assert_eq!(listed(&sandbox), [(id.clone(), 2_001)]);
+    assert_eq!(record(&sandbox, "Again", ERROR, &[]).ok().line(), id);
+    sandbox.elf(["retract", &id]).ok();
+    assert_eq!(listed(&sandbox), []);
     sandbox.elf(["check"]).ok();
 }
 

@@ -17,9 +17,6 @@ pub struct Common {
     /// Accept what a rule of the secret scan finds; the record keeps which rule
     #[arg(long, value_name = "RULE")]
     allow_secret: Vec<String>,
-    /// Queue it without waiting for the lock
-    #[arg(long)]
-    pub no_wait: bool,
     /// Print one JSON object for each event: {"id","target","state","commit"}
     #[arg(long)]
     pub json: bool,
@@ -36,6 +33,9 @@ struct About {
     /// The coding agent that says so (default: ELF_AGENT, elf.agent)
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Queue it without waiting for the lock
+    #[arg(long)]
+    no_wait: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -119,7 +119,7 @@ impl About {
             return self.common.print(context, &receipts);
         }
         let event = saying.event(verb, id, None)?;
-        let receipts = store.record(name, std::slice::from_ref(&event), !self.common.no_wait)?;
+        let receipts = store.record(name, std::slice::from_ref(&event), !self.no_wait)?;
         let receipts: Vec<_> = std::iter::once(event).zip(receipts).collect();
         self.common.print(context, &receipts)
     }

@@ -37,6 +37,9 @@ pub struct Args {
     /// The coding agent that says so (default: ELF_AGENT, elf.agent)
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Queue it without waiting for the lock
+    #[arg(long)]
+    no_wait: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -73,10 +76,10 @@ impl Args {
             return self.common.print(context, &receipts);
         }
         let events = ids.iter().map(|id| saying.event(Verb::Promotes, *id, None)).collect::<Result<Vec<_>>>()?;
-        let receipts = if events.len() > 1 && !self.common.no_wait {
+        let receipts = if events.len() > 1 && !self.no_wait {
             store.amend("promote", || Ok(events))?
         } else {
-            let receipts = store.record("promote", &events, !self.common.no_wait)?;
+            let receipts = store.record("promote", &events, !self.no_wait)?;
             events.into_iter().zip(receipts).collect()
         };
         self.common.print(context, &receipts)

@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 
 use super::{Context, Done, Outcome, editor, error_file, open_store};
 use crate::error::{Doing, Error, Result};
-use crate::record::{Draft, Id, Kind, Record, Verb, excerpt, field, fingerprint, secret, sighting};
+use crate::record::{Draft, Id, Kind, Record, Time, Verb, excerpt, field, fingerprint, secret, sighting};
 use crate::store::{Receipt, State, Store};
 
 /// Write a lesson and print its id
@@ -15,7 +15,7 @@ use crate::store::{Receipt, State, Store};
 /// seen before becomes a sighting of the first record of it, and that one's id is printed.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  git elf record failure \"WAL grew to 20 MB\" -m \"No checkpoint on close.\" --domain db --severity high --tags sqlite,wal\n  git elf record decision \"One lock\" --set context=\"Two locks deadlocked\" --set decision=\"flock in .git\"\n  make 2>&1 | tee log || git elf record failure \"make fails\" --error-file log"
+    after_help = "Example:\n  git elf record failure \"WAL grew to 20 MB\" -m \"No checkpoint on close.\" --domain db --severity high --tags sqlite,wal\n  git elf record decision \"One lock\" --set context=\"Two locks deadlocked\" --set decision=\"flock in .git\"\n  make > log 2>&1 || git elf record failure \"make fails\" --error-file log"
 )]
 pub struct Args {
     /// failure, success, heuristic, decision, assumption, invariant, spike, experiment or observation
@@ -74,6 +74,8 @@ pub struct Args {
     json: bool,
 }
 
+/// How far ahead a retraction may be for a record to be written after it, in microseconds: a day.
+const AHEAD_MAX: i64 = 24 * 60 * 60 * 1_000_000;
 /// Characters of an event's note.
 const NOTE_MAX: usize = 2_000;
 
@@ -83,7 +85,7 @@ impl Args {
         if kind == Kind::Event {
             return Err(Error::invalid(
                 "kind",
-                "event is written by validate, violate, breach, promote, edit and retract",
+                "event is written by validate, violate, breach, sight, promote, edit, retract and review",
             )
             .into());
         }
@@ -128,9 +130,8 @@ impl Args {
         let Some(group) = sighting::fingerprint_of(&record) else { return Ok(record) };
         let seen = store.seen(group, !self.no_wait);
         let Some(first) = seen.shown else {
-            // After every retraction, whatever this machine's clock says: it came back.
             return Ok(match seen.retracted {
-                Some(retracted) if retracted >= record.created => Record { created: retracted.next(), ..record },
+                Some(retracted) if retracted >= record.created.micros() => came_back(record, retracted),
                 _ => record,
             });
         };
@@ -240,6 +241,16 @@ pub fn read_text(file: &str) -> Result<String> {
 fn kinds_with(key: &str) -> String {
     let kinds: Vec<_> = Kind::ALL.iter().filter(|kind| kind.key(key).is_some()).map(|kind| kind.name()).collect();
     kinds.join(", ")
+}
+
+/// Returns the record of a failure that came back so that a retraction whose time is still to come does not cover it.
+fn came_back(record: Record, retracted: i64) -> Record {
+    let next = Time::from_micros(retracted.saturating_add(1));
+    if let Some(created) = next.filter(|next| next.micros() - record.created.micros() <= AHEAD_MAX) {
+        return Record { created, ..record };
+    }
+    // No clock is that wrong by accident; a true time and a record of its own are worth more than the count.
+    Record { fingerprint: None, ..record }
 }
 
 /// Returns the record that is shown for a failure whose error is known again, and how often it was seen.

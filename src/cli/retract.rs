@@ -40,6 +40,9 @@ pub struct Args {
     /// Take retractions back: the records hold again
     #[arg(long, conflicts_with_all = ["by", "no_wait", "agent", "since", "dry_run"])]
     undo: bool,
+    /// Queue it without waiting for the lock
+    #[arg(long)]
+    no_wait: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -61,9 +64,9 @@ impl Args {
             store.amend("retract", || undone(&saying, &targets))?
         } else if targets.is_empty() {
             Vec::new()
-        } else if targets.len() == 1 || self.common.no_wait {
+        } else if targets.len() == 1 || self.no_wait {
             let events = make()?;
-            let receipts = store.record("retract", &events, !self.common.no_wait)?;
+            let receipts = store.record("retract", &events, !self.no_wait)?;
             events.into_iter().zip(receipts).collect()
         } else {
             store.amend("retract", make)?

@@ -68,9 +68,6 @@ struct Step {
 
 impl Args {
     pub fn run(self, context: &mut Context) -> Outcome {
-        if self.common.no_wait {
-            return Err(Error::invalid("no-wait", "is no option of review, which does all in one commit").into());
-        }
         let store = open_store()?;
         let (text, file) = if let Some(file) = &self.todo {
             (read_text(file)?, None)

@@ -21,8 +21,8 @@ const SIGHTING: &str = "sighting";
 pub struct Seen {
     /// The record that is shown, when it holds.
     pub shown: Option<Id>,
-    /// The last retraction of a record with this fingerprint.
-    pub retracted: Option<Time>,
+    /// The last retraction of a record with this fingerprint, in microseconds since 1970.
+    pub retracted: Option<i64>,
 }
 
 /// One row of the table.
@@ -107,9 +107,7 @@ impl Batch<'_> {
         let mut noted = Vec::new();
         for row in rows.doing(doing)? {
             let (id, created, retracted, own, state, shown) = row.doing(doing)?;
-            let time = |micros| Time::from_micros(micros).expect("it was written from a time");
-            let member =
-                Member { id: id.parse()?, created: time(created), retracted: Option::map(retracted, time), own };
+            let member = Member { id: id.parse()?, created, retracted, own };
             noted.push(Noted { member, state, shown });
         }
         Ok(noted)
@@ -168,7 +166,7 @@ impl Index {
             .query_row("SELECT max(retracted) FROM sighting WHERE fingerprint = ?1", [fingerprint], |row| row.get(0))
             .doing(doing)?;
         let shown = shown.map(|id| id.parse()).transpose()?;
-        Ok(Seen { shown, retracted: retracted.and_then(Time::from_micros) })
+        Ok(Seen { shown, retracted })
     }
 
     /// Returns the record that is shown for this one; itself for all but sightings.

@@ -10,7 +10,7 @@
 //!   failure came back. Undoing the retraction joins them again.
 //! * A sighting that is itself retracted does not count, and stands by itself as what it is, retracted.
 
-use super::{Folded, Id, Kind, Record, Time, fingerprint};
+use super::{Folded, Id, Kind, Record, fingerprint};
 
 /// Returns what makes a failure known again: a fingerprint that was computed, not typed.
 pub fn fingerprint_of(record: &Record) -> Option<&str> {
@@ -51,9 +51,10 @@ impl Tally {
 #[derive(Clone, Debug)]
 pub struct Member {
     pub id: Id,
-    pub created: Time,
-    /// Since when it is retracted.
-    pub retracted: Option<Time>,
+    /// Microseconds since 1970, as in the index.
+    pub created: i64,
+    /// Since when it is retracted, likewise.
+    pub retracted: Option<i64>,
     pub own: Tally,
 }
 
@@ -92,13 +93,9 @@ pub fn places(members: &[Member]) -> Vec<Place> {
 mod tests {
     use super::*;
 
-    fn at(seconds: i64) -> Time {
-        Time::from_seconds(seconds).unwrap()
-    }
-
     fn member(digit: char, created: i64, retracted: Option<i64>) -> Member {
         let id = digit.to_string().repeat(Id::LEN).parse().unwrap();
-        Member { id, created: at(created), retracted: retracted.map(at), own: Tally::default() }
+        Member { id, created, retracted, own: Tally::default() }
     }
 
     /// (digit of the id, created, retracted since, digit of what is shown for it, how often that was seen)

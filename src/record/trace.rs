@@ -5,7 +5,7 @@
 //! failure in a log, in a terminal and in prose. Detection is conservative: a form counts only with its opener and its frames
 //! in the places where the runtime prints them.
 //!
-//! Every line is looked at a fixed number of times, with a look-ahead of at most [`AHEAD`] lines: the time is linear in the text.
+//! Every line is looked at a fixed number of times, with a look-ahead of at most eight lines: the time is linear in the text.
 
 /// Lines of a message that are kept, and lines in which the rest of an opener is looked for.
 const AHEAD: usize = 8;
