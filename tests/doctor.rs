@@ -119,7 +119,7 @@ fn an_index_of_version_1_says_what_the_ledger_says_after_the_next_question() {
         database(&sandbox).query_row(query, [&id], |row| row.get::<_, String>(0)).unwrap()
     };
     sandbox.elf(["list"]).ok();
-    assert_eq!(title(), "written by the ledger");
+    assert_eq!(sandbox.elf(["show", "--json", &id]).ok().json()[0]["title"], "written by the ledger");
     let migrated = stats(&sandbox);
     assert!(migrated["settings"]["user_version"].as_i64().unwrap() > 1);
     assert_eq!(migrated["contention"]["drains"], 0);

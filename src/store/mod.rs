@@ -42,7 +42,8 @@ mod update;
 mod why;
 mod write;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -88,6 +89,8 @@ pub struct Store {
     voice: Box<dyn Voice>,
     /// Set when it was said that the index is behind: once a command is enough.
     said_behind: Cell<bool>,
+    /// Which branches were looked up, and are there: a list may name one a thousand times.
+    branches: RefCell<HashMap<String, bool>>,
 }
 
 impl Store {
@@ -107,7 +110,7 @@ impl Store {
         refuse_links(repo.elf_dir())?;
         let config = Config::load(&repo)?;
         let (spool, index_dir) = in_tree::places(&repo, &config)?;
-        Ok(Self { repo, config, spool, index_dir, voice, said_behind: Cell::new(false) })
+        Ok(Self { repo, config, spool, index_dir, voice, said_behind: Cell::new(false), branches: RefCell::default() })
     }
 
     /// Returns the repository.

@@ -139,12 +139,17 @@ impl Store {
             "yours" => Some("yours".into()),
             "unmerged" => Some(match row.text("branch") {
                 "" => "unmerged".into(),
-                branch if self.repo.has_branch(branch) => format!("unmerged (branch {branch})"),
+                branch if self.has_branch(branch) => format!("unmerged (branch {branch})"),
                 branch => format!("unmerged (branch {branch}, gone)"),
             }),
             "unknown" if !row.text("commit").is_empty() => Some("unknown, its commit is not here".into()),
             _ => None,
         }
+    }
+
+    fn has_branch(&self, name: &str) -> bool {
+        let mut known = self.branches.borrow_mut();
+        known.get(name).copied().unwrap_or_else(|| *known.entry(name.to_owned()).or_insert(self.repo.has_branch(name)))
     }
 
     /// Lists the records on the current branch, or waiting for it, that no tip of the main line has.
