@@ -114,10 +114,6 @@ fn an_index_of_version_1_says_what_the_ledger_says_after_the_next_question() {
     )
     .unwrap();
     drop(old);
-    let title = || {
-        let query = "SELECT title FROM record WHERE id = ?1";
-        database(&sandbox).query_row(query, [&id], |row| row.get::<_, String>(0)).unwrap()
-    };
     sandbox.elf(["list"]).ok();
     assert_eq!(sandbox.elf(["show", "--json", &id]).ok().json()[0]["title"], "written by the ledger");
     let migrated = stats(&sandbox);
