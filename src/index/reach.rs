@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Batch, Index};
 use crate::error::{Doing, Result};
+use crate::lock::RepoLock;
 
 /// What stands for the commit of a record that names none.
 pub(super) const NO_COMMIT: &str = "-";
@@ -123,6 +124,16 @@ impl Index {
             .doing(doing)?;
         let commits = statement.query_map([which as i64], |row| row.get(0)).doing(doing)?;
         commits.collect::<rusqlite::Result<_>>().doing(doing)
+    }
+
+    /// Forgets what is known of the commit graph.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn forget_findings(&self, _lock: &RepoLock<'_>) -> Result<()> {
+        self.conn
+            .execute_batch("BEGIN IMMEDIATE; DELETE FROM main_line; DELETE FROM learned; DELETE FROM mine; COMMIT")
+            .doing(|| "forget what is merged".into())
     }
 }
 

@@ -86,6 +86,17 @@ impl Store {
         self.with_index(lock, &goal, |index| self.fill(lock, index, &goal))
     }
 
+    /// Makes the index again from an empty file, for one that may be damaged where no row shows it.
+    ///
+    /// # Errors
+    /// When the disk refuses, or the ledger cannot be read.
+    pub(super) fn make_again(&self, lock: &RepoLock<'_>, goal: &Goal<'_>) -> Result<()> {
+        let mut index = Index::recreate(&self.index_dir, lock)?;
+        self.fill(lock, &mut index, goal)?;
+        self.checkpoint(lock, &index);
+        Ok(())
+    }
+
     /// Says where the index is to be brought when nothing is known about the way there.
     pub(super) fn goal<'l>(
         &self,
