@@ -26,6 +26,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// How long it is waited for once the ref has moved: a gc that takes longer than this began later and has seen it.
 pub(super) const PATIENCE_AFTER: Duration = Duration::from_secs(3600);
 const STEP: Duration = Duration::from_millis(10);
+const KEY: &str = "gc.pruneExpire";
 /// Until then git itself believes a `gc.pid` of another machine (builtin/gc.c).
 const BELIEVED: Duration = Duration::from_secs(12 * 3600);
 
@@ -81,9 +82,23 @@ fn at_work(path: &Path, repo: &Repo) -> Option<String> {
         return None;
     }
     let Ok(command) = fs::read_to_string(format!("/proc/{number}/cmdline")) else { return Some(who) };
-    let told = command.split('\0').filter_map(|word| word.strip_prefix("--prune=")).next_back().map(str::to_owned);
-    let configured = || repo.settings().ok().and_then(|settings| settings.get("gc.pruneExpire"));
+    let environment = fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
+    let told = told(&command, &String::from_utf8_lossy(&environment));
+    let configured = || repo.settings().ok().and_then(|settings| settings.get(KEY));
     told.or_else(configured).is_some_and(|value| !spares_what_is_new(&value)).then_some(who)
+}
+
+/// Returns what a command says of its grace: `--prune=`, else `-c gc.pruneExpire=`, else what the environment has in place of
+/// configuration. There it is enough that the key occurs: such a value counts as none of grace.
+fn told(command: &str, environment: &str) -> Option<String> {
+    let words = || command.split('\0');
+    let option = words().filter_map(|word| word.strip_prefix("--prune=")).next_back().map(str::to_owned);
+    let own = || {
+        let values = words().filter_map(|word| word.split_once('='));
+        values.filter(|(key, _)| key.eq_ignore_ascii_case(KEY)).map(|(_, value)| value.to_owned()).next_back()
+    };
+    let inherited = || environment.to_ascii_lowercase().contains(&KEY.to_ascii_lowercase()).then(|| "now".to_owned());
+    option.or_else(own).or_else(inherited)
 }
 
 /// Tells whether a value of `--prune` or `gc.pruneExpire` keeps what is being written now; a date may be of today.
@@ -96,6 +111,21 @@ fn spares_what_is_new(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_says_its_grace_in_three_ways() {
+        for (command, environment, expected) in [
+            ("git\0gc\0--prune=now", "", Some("now")),
+            ("git\0gc\0--prune=now\0--prune=never", "", Some("never")),
+            ("git\0-c\0gc.pruneexpire=now\0gc\0-q", "", Some("now")),
+            ("git\0-c\0gc.pruneExpire=now\0gc\0--prune=never", "", Some("never")),
+            ("git\0gc", "GIT_CONFIG_COUNT=1\0GIT_CONFIG_KEY_0=gc.pruneExpire\0GIT_CONFIG_VALUE_0=now", Some("now")),
+            ("git\0gc", "GIT_CONFIG_PARAMETERS='gc.pruneexpire'='now'", Some("now")),
+            ("git\0gc\0-q", "HOME=/", None),
+        ] {
+            assert_eq!(told(command, environment).as_deref(), expected, "{command:?} {environment:?}");
+        }
+    }
 
     #[test]
     fn only_a_grace_of_hours_is_one() {
