@@ -28,6 +28,8 @@ const BYTES: usize = 4;
 const LEAST: usize = 20;
 /// Records that are made up for by the newest ones where fewer fit.
 const FEW: usize = 5;
+/// How many times more records are looked at where a scope leaves some out.
+const SPARE: usize = 4;
 /// Share of the budget that golden rules take at most where something fits, in percent.
 const GOLDEN: usize = 60;
 /// What the hints of git count: a word of the branch, of a commit's subject or of a path, and of a changed line; a file of the last
@@ -167,9 +169,11 @@ impl Found {
             golden.extend(horizon.admit(row, scope)?);
         }
         let mut fitting = Vec::new();
-        for fit in index.fitting(work, most)? {
+        // Of what fits the scope may take most.
+        for fit in index.fitting(work, if scope == Scope::All { most } else { most * SPARE })? {
             fitting.extend(horizon.admit(fit.row, scope)?.map(|row| Fit { row, ..fit }));
         }
+        fitting.truncate(most);
         let mut newest = Vec::new();
         if let Some(new) = new {
             let is_new = |row: &Row| row.text("id").parse().is_ok_and(|id| new.contains(&id));

@@ -7,27 +7,10 @@ use std::borrow::Cow;
 
 use toml::{Table, Value};
 
-use super::{Id, Kind, Time, Verb, field};
+use super::{Id, Kind, Time, Verb, field, json};
 use crate::error::{Error, Result};
 
 const FENCE: &str = "+++";
-/// Names in the JSON of a record that are no keys of its file: what events make of it, its place in a search, its body.
-const RESERVED: [&str; 14] = [
-    "golden",
-    "validated",
-    "violated",
-    "breached",
-    "sighted",
-    "state",
-    "superseded_by",
-    "sighting_of",
-    "score",
-    "explain",
-    "reach",
-    "why",
-    "history",
-    "body",
-];
 /// Longest slug, in characters.
 const SLUG_MAX: usize = 40;
 
@@ -146,7 +129,7 @@ impl Record {
         for (key, value) in self.own.iter().chain(&self.extra) {
             field::nesting(key, value)?;
         }
-        if let Some(key) = self.extra.keys().find(|key| RESERVED.contains(&key.as_str())) {
+        if let Some(key) = self.extra.keys().find(|key| json::is_reserved(key)) {
             return Err(Error::invalid(key, "cannot be a key of a record: it is what readers add to one"));
         }
         if self.kind == Kind::Event {

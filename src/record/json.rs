@@ -6,7 +6,8 @@ use toml::{Table, Value};
 use super::{Draft, Folded, Record, field};
 use crate::error::{Error, Result};
 
-/// What the fold adds to a record; an import ignores these keys, since events carry the state.
+/// What readers add to a record: what events make of it, and its place in an answer. An import ignores these keys, since events
+/// carry the state.
 const FOLDED: [&str; 12] = [
     "golden",
     "validated",
@@ -21,6 +22,11 @@ const FOLDED: [&str; 12] = [
     "reach",
     "why",
 ];
+
+/// Tells whether a name in the JSON of a record can be no key of its file.
+pub(super) fn is_reserved(key: &str) -> bool {
+    FOLDED.contains(&key) || matches!(key, "history" | "body")
+}
 
 impl Record {
     /// Returns the record as written, for `export`; [`Draft::from_json`] reads it back without loss.
