@@ -32,7 +32,7 @@ struct Appearing<'a>(Spoken<'a>);
 impl Waiter for Appearing<'_> {
     fn unneeded(&mut self) -> bool {
         let index = Index::read(&self.0.0.index_dir).ok().flatten();
-        index.is_some_and(|index| matches!(index.stamp(), Ok(Some(_))))
+        index.is_some_and(|index| is_filled(&index))
     }
 
     fn waiting(&mut self, holder: &str) {
@@ -128,7 +128,7 @@ impl Store {
             Ok(Some(index)) if self.is_current(&index, &present) => return Ok(index),
             // No memory, and none to come: a question must not leave traces.
             Ok(None) if present.has_nothing() && !self.ledger().may_be_lost() => return Index::in_memory(),
-            Ok(Some(index)) => {
+            Ok(Some(index)) if is_filled(&index) => {
                 drop(index);
                 match self.refresh_if_free() {
                     Ok(Refreshed::Yes) => {}
@@ -152,6 +152,10 @@ impl Store {
                 }
                 result => result?,
             },
+        }
+        // A holder that found it damaged may have emptied it meanwhile: that is no answer.
+        if !Index::read(&self.index_dir)?.is_some_and(|index| is_filled(&index)) {
+            self.obtain_index()?;
         }
         Index::read(&self.index_dir)?.ok_or_else(|| Error::Problems {
             what: "the index cannot be read right after it was written: git elf check".into(),
@@ -313,6 +317,11 @@ impl Store {
         }
         Err(Error::NotFound { id: id.to_string() })
     }
+}
+
+/// Tells whether an index was filled since it was made or emptied: the stamp comes with the rows.
+fn is_filled(index: &Index) -> bool {
+    matches!(index.stamp(), Ok(Some(_)))
 }
 
 fn only_one(typed: &str, mut waiting: Vec<Id>, found: Vec<Id>) -> Result<Id> {
