@@ -186,10 +186,9 @@ impl Found {
             newest.sort_by(|a, b| b.text("created").cmp(a.text("created")));
         } else if fitting.len() < FEW {
             let filter = horizon.narrow(&Filter { limit: Some(FEW), ..Filter::default() }, scope)?;
-            index.list(&filter, &mut |row| {
+            for row in index.rows(&filter)? {
                 newest.extend(horizon.admit(row, scope)?);
-                Ok(())
-            })?;
+            }
         }
         let told = golden.iter().chain(fitting.iter().map(|fit| &fit.row)).map(|row| row.text("id"));
         let told: BTreeSet<&str> =

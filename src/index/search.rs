@@ -107,6 +107,19 @@ impl Index {
         refused.map_or_else(|| read.doing(|| "list".to_owned()), Err)
     }
 
+    /// As [`Index::list`], all at once.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn rows(&self, filter: &Filter) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        self.list(filter, &mut |row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
     pub(super) fn with_filter(
         &self,
         sql: &str,

@@ -285,17 +285,17 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> String {
-        of_error(text, &["/home/a/work/repo".to_owned()]).unwrap_or_else(|| panic!("no fingerprint: {text}"))
+        of_error(text, &["/home/a/code/repo".to_owned()]).unwrap_or_else(|| panic!("no fingerprint: {text}"))
     }
 
-    const PYTHON: &str = "Traceback (most recent call last):\n  File \"/home/a/work/repo/app/db.py\", line 12, in connect\n    raise Timeout(3)\napp.db.Timeout: no answer after 30 s from 0x7f12ab\n";
+    const PYTHON: &str = "Traceback (most recent call last):\n  File \"/home/a/code/repo/app/db.py\", line 12, in connect\n    raise Timeout(3)\napp.db.Timeout: no answer after 30 s from 0x7f12ab\n";
     const RUST: &str = "thread 'main' panicked at src/lock.rs:12:5:\nindex out of bounds: the len is 3 but the index is 7\nstack backtrace:\n   0: rust_begin_unwind\n             at /rustc/0123456789abcdef/library/std/src/panicking.rs:652:5\n   1: demo::run::h0123456789abcdef\n             at ./src/lock.rs:12:5\nnote: run with `RUST_BACKTRACE=full`\n";
     const JVM: &str = "Exception in thread \"main\" java.lang.IllegalStateException: pool 12 is closed\n\tat java.base/java.util.Pool.take(Pool.java:120)\n\tat org.example.App$$Lambda$14/0x0000000800c03000.run(Unknown Source)\n\tat org.example.App.main(App.java:9)\nCaused by: java.io.IOException: broken\n\tat org.example.Net.read(Net.java:5)\n\t... 3 more\n";
-    const NODE: &str = "/home/a/work/repo/index.js:3\n    f();\n    ^\n\nTypeError: x is not a function\n    at Object.<anonymous> (/home/a/work/repo/index.js:3:5)\n    at async run (node:internal/modules/cjs/loader:1105:14)\n    at /home/a/work/repo/lib/go.js:1:2\n";
-    const GO: &str = "panic: runtime error: index out of range [5] with length 3\n\ngoroutine 1 [running]:\nmain.read(0xc000012345, 0x5)\n\t/home/a/work/repo/main.go:12 +0x1d\nmain.main()\n\t/home/a/work/repo/main.go:5 +0x20\nexit status 2\n";
-    const DOTNET: &str = "Unhandled exception. System.InvalidOperationException: Sequence 7 is empty\n   at Shop.Cart.First(List`1 items, Int32 n) in /home/a/work/repo/Cart.cs:line 12\n   at Shop.Program.Main(String[] args)\n";
+    const NODE: &str = "/home/a/code/repo/index.js:3\n    f();\n    ^\n\nTypeError: x is not a function\n    at Object.<anonymous> (/home/a/code/repo/index.js:3:5)\n    at async run (node:internal/modules/cjs/loader:1105:14)\n    at /home/a/code/repo/lib/go.js:1:2\n";
+    const GO: &str = "panic: runtime error: index out of range [5] with length 3\n\ngoroutine 1 [running]:\nmain.read(0xc000012345, 0x5)\n\t/home/a/code/repo/main.go:12 +0x1d\nmain.main()\n\t/home/a/code/repo/main.go:5 +0x20\nexit status 2\n";
+    const DOTNET: &str = "Unhandled exception. System.InvalidOperationException: Sequence 7 is empty\n   at Shop.Cart.First(List`1 items, Int32 n) in /home/a/code/repo/Cart.cs:line 12\n   at Shop.Program.Main(String[] args)\n";
     const RUBY: &str = "app/pay.rb:12:in `charge': card 17 declined (Pay::Declined)\n\tfrom app/pay.rb:30:in `block in run'\n\tfrom /usr/lib/ruby/3.2.0/set.rb:5:in `each'\n";
-    const ASAN: &str = "=================================================================\n==1234==ERROR: AddressSanitizer: heap-use-after-free on address 0x602000000010 at pc 0x4f\nREAD of size 4 at 0x602000000010 thread T0\n    #0 0x4f8a21 in parse /home/a/work/repo/parse.c:12:9\n    #1 0x4f8b00 in main /home/a/work/repo/main.c:5:3\n";
+    const ASAN: &str = "=================================================================\n==1234==ERROR: AddressSanitizer: heap-use-after-free on address 0x602000000010 at pc 0x4f\nREAD of size 4 at 0x602000000010 thread T0\n    #0 0x4f8a21 in parse /home/a/code/repo/parse.c:12:9\n    #1 0x4f8b00 in main /home/a/code/repo/main.c:5:3\n";
     const GDB: &str = "Program received signal SIGSEGV, Segmentation fault.\n0x0000555 in parse (p=0x0) at parse.c:12\n12\t  return p->x;\n#0  0x0000555 in parse (p=0x0) at parse.c:12\n#1  0x0000666 in main (argc=1) at main.c:5\n";
     const RUSTC: &str = "error[E0308]: mismatched types\n  --> src/lib.rs:12:5\n   |\n12 |     \"x\"\n   |     ^^^ expected `i32`, found `&str`\n";
     const GCC: &str = "src/a.c:12:3: error: 'x' undeclared (first use in this function)\n";
@@ -304,13 +304,13 @@ mod tests {
     #[test]
     fn what_differs_from_run_to_run_does_not_count() {
         let at = "2026-11-24T08:02:42.475Z ";
-        let moved = |text: &str| text.replace("/home/a/work/repo", "/builds/0/other clone").replace(":12", ":417");
+        let moved = |text: &str| text.replace("/home/a/code/repo", "/builds/0/other clone").replace(":12", ":417");
         for (name, one, other) in [
             ("line number", PYTHON, PYTHON.replace("line 12", "line 99")),
             (
                 "checkout",
                 PYTHON,
-                PYTHON.replace("/home/a/work/repo/app", "C:\\Users\\b\\repo\\app").replace("app\\db", "app/db"),
+                PYTHON.replace("/home/a/code/repo/app", "C:\\Users\\b\\repo\\app").replace("app\\db", "app/db"),
             ),
             ("source line", PYTHON, PYTHON.replace("    raise Timeout(3)\n", "    raise Timeout(3)\n    ^^^^^^^^^^\n")),
             ("address and number", PYTHON, PYTHON.replace("0x7f12ab", "0xdeadbeef").replace("30 s", "31 s")),
@@ -350,7 +350,7 @@ mod tests {
             ("temporary", "cannot open /tmp/tmpk3x/a.json: busy", "cannot open /tmp/tmpzz9/a.json: busy".to_owned()),
             ("temporary name", "cannot open /tmp/tmpk3x.json: busy", "cannot open /tmp/oops.json: busy".to_owned()),
             ("home", "no /home/a/.cache/x.db", "no /Users/bob/.cache/x.db".to_owned()),
-            ("root", "no /home/a/work/repo/etc/x.toml here", "no etc/x.toml here".to_owned()),
+            ("root", "no /home/a/code/repo/etc/x.toml here", "no etc/x.toml here".to_owned()),
             ("space", "a  failure\n\n\nof sorts", " a failure\nof   sorts \n".to_owned()),
         ] {
             assert_eq!(of(one), of(&other), "{name}:\n{one}\n{other}");
@@ -381,7 +381,7 @@ mod tests {
             ("type", "expected i32, found i64", "expected i64, found i32".to_owned()),
             ("host", "GET https://a.example failed", "GET https://b.example failed".to_owned()),
             ("file", "cannot open /etc/a.toml", "cannot open /etc/b.toml".to_owned()),
-            ("file below the root", "no /home/a/work/repo/a/x.toml", "no /home/a/work/repo/b/x.toml".to_owned()),
+            ("file below the root", "no /home/a/code/repo/a/x.toml", "no /home/a/code/repo/b/x.toml".to_owned()),
             ("script", "\u{e9}chec", "\u{65e5}\u{672c}".to_owned()),
         ] {
             assert_ne!(of(one), of(&other), "{name}:\n{one}\n{other}");

@@ -109,14 +109,7 @@ impl Store {
     /// # Errors
     /// As [`Store::read`].
     pub fn list_within(&self, filter: &Filter, scope: Scope) -> Result<Vec<Row>> {
-        self.select(filter, scope, |index, filter| {
-            let mut rows = Vec::new();
-            index.list(filter, &mut |row| {
-                rows.push(row);
-                Ok(())
-            })?;
-            Ok(rows)
-        })
+        self.select(filter, scope, Index::rows)
     }
 
     /// Looks where HEAD and the main line are, for one question to `index`.

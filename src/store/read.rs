@@ -103,14 +103,7 @@ impl Store {
     /// # Errors
     /// As [`Store::read`].
     pub fn list(&self, filter: &Filter) -> Result<Vec<Row>> {
-        self.read(|index| {
-            let mut rows = Vec::new();
-            index.list(filter, &mut |row| {
-                rows.push(row);
-                Ok(())
-            })?;
-            Ok(rows)
-        })
+        self.read(|index| index.rows(filter))
     }
 
     /// Opens the index, brought up to date if that needs no waiting.
@@ -154,9 +147,10 @@ impl Store {
             },
         }
         // A holder that found it damaged may have emptied it meanwhile: that is no answer.
-        if !Index::read(&self.index_dir)?.is_some_and(|index| is_filled(&index)) {
-            self.obtain_index()?;
+        if let Some(index) = Index::read(&self.index_dir)?.filter(is_filled) {
+            return Ok(index);
         }
+        self.obtain_index()?;
         Index::read(&self.index_dir)?.ok_or_else(|| Error::Problems {
             what: "the index cannot be read right after it was written: git elf check".into(),
         })
